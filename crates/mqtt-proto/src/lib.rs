@@ -1,0 +1,28 @@
+//! MQTT without I/O.
+
+#![cfg_attr(not(feature = "std"), no_std)]
+
+extern crate alloc;
+
+pub mod codec;
+mod error;
+mod packet;
+mod reason;
+mod text;
+mod time;
+mod topic;
+mod txbuf;
+mod types;
+
+pub use error::{DecodeCause, DecodeError, EncodeError, TextError, TopicError};
+pub use packet::{
+    Ack, AckProperties, Auth, ConnAck, Connect, Disconnect, Packet, Properties, Property, Publish,
+    PublishFields, PublishPacket, PublishProperties, RetainHandling, SubAck, Subscribe,
+    Subscription, SubscriptionOptions, UnsubAck, Unsubscribe, UserProperties, Will,
+};
+pub use reason::ReasonCode;
+pub use text::Text;
+pub use time::Instant;
+pub use topic::{FilterTree, TopicFilter, TopicName, matches};
+pub use txbuf::TxBuf;
+pub use types::{AckId, PacketId, PacketType, QoS, RequestId, Token, Version};

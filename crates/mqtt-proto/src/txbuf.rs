@@ -1,0 +1,274 @@
+//! The output buffer: a rope of scratch bytes and payloads that are sent from where they lie.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::{Buf, Bytes};
+
+/// Payloads from this size on are referred to; smaller ones are copied beside their header.
+///
+/// Copying 2 KiB costs about as much as one more slice in a vectored write.
+const REFER_FROM: usize = 2048;
+
+/// Scratch capacity that is kept when the buffer runs empty.
+const KEEP: usize = 4 * 1024;
+
+/// What is ready to be sent: encoded packets, in order, to be taken out through [`bytes::Buf`].
+///
+/// Headers and small payloads are copied into scratch memory; large payloads stay where they are and
+/// come out of [`chunks_vectored`](TxBuf::chunks_vectored) as slices of their own. It starts without
+/// memory, grows by use, and gives large scratch memory back when it has run empty.
+///
+/// ```
+/// use bytes::Buf;
+/// use mqtt_proto::{Packet, TxBuf, Version, codec};
+///
+/// let mut out = TxBuf::new();
+/// codec::encode(&Packet::PingReq, Version::V5, &mut out)?;
+/// assert_eq!(out.chunk(), [0xC0, 0x00]);
+/// out.advance(2);
+/// assert!(out.is_empty());
+/// # Ok::<(), mqtt_proto::EncodeError>(())
+/// ```
+#[derive(Debug)]
+pub struct TxBuf {
+    scratch: Vec<u8>,
+    /// How much of `scratch` has been taken out.
+    taken: usize,
+    /// Payloads, each with the place in `scratch` that it stands before; the places ascend.
+    payloads: VecDeque<(usize, Bytes)>,
+    len: usize,
+    limit: usize,
+}
+
+impl Default for TxBuf {
+    fn default() -> TxBuf {
+        TxBuf::new()
+    }
+}
+
+impl TxBuf {
+    /// Returns an empty buffer that calls itself full at 64 KiB.
+    pub const fn new() -> TxBuf {
+        TxBuf::with_limit(64 * 1024)
+    }
+
+    /// Returns an empty buffer that calls itself full from `limit` bytes on.
+    pub const fn with_limit(limit: usize) -> TxBuf {
+        TxBuf { scratch: Vec::new(), taken: 0, payloads: VecDeque::new(), len: 0, limit }
+    }
+
+    /// Returns how many bytes wait to be sent.
+    #[inline]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Tells whether nothing waits to be sent.
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Tells whether enough waits to be sent: a session then holds further packets back.
+    ///
+    /// It is no bound: the packet that fills the buffer may be larger than what was left.
+    #[inline]
+    pub const fn is_full(&self) -> bool {
+        self.len >= self.limit
+    }
+
+    /// Throws everything away, as when the connection is gone.
+    pub fn clear(&mut self) {
+        self.payloads.clear();
+        self.len = 0;
+        self.run_empty();
+    }
+
+    /// Returns how much memory is held for scratch, in bytes.
+    pub fn capacity(&self) -> usize {
+        self.scratch.capacity()
+    }
+
+    #[inline]
+    pub(crate) fn reserve(&mut self, additional: usize) {
+        self.scratch.reserve(additional);
+    }
+
+    #[inline]
+    pub(crate) fn put(&mut self, bytes: &[u8]) {
+        self.scratch.extend_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    /// Puts a payload: small ones are copied, large ones are referred to.
+    #[inline]
+    pub(crate) fn put_payload(&mut self, payload: &Bytes) {
+        if payload.len() < REFER_FROM {
+            self.put(payload);
+        } else {
+            self.payloads.push_back((self.scratch.len(), payload.clone()));
+            self.len += payload.len();
+        }
+    }
+
+    /// Returns what remains of scratch before the next payload.
+    fn head(&self) -> &[u8] {
+        let end = self.payloads.front().map_or(self.scratch.len(), |(place, _)| *place);
+        self.scratch.get(self.taken..end).unwrap_or_default()
+    }
+
+    fn run_empty(&mut self) {
+        self.taken = 0;
+        self.scratch.clear();
+        self.scratch.shrink_to(KEEP);
+    }
+}
+
+impl Buf for TxBuf {
+    #[inline]
+    fn remaining(&self) -> usize {
+        self.len
+    }
+
+    fn chunk(&self) -> &[u8] {
+        let head = self.head();
+        match self.payloads.front() {
+            Some((_, payload)) if head.is_empty() => payload,
+            _ => head,
+        }
+    }
+
+    /// Takes bytes out; more than there are counts as all of them.
+    fn advance(&mut self, count: usize) {
+        let mut count = count.min(self.len);
+        self.len -= count;
+        while count > 0 {
+            let head = self.head().len();
+            if head > 0 {
+                let step = head.min(count);
+                self.taken += step;
+                count -= step;
+            } else if let Some((_, payload)) = self.payloads.front_mut() {
+                let step = payload.len().min(count);
+                payload.advance(step);
+                count -= step;
+                if payload.is_empty() {
+                    self.payloads.pop_front();
+                }
+            } else {
+                break;
+            }
+        }
+        if self.len == 0 {
+            self.run_empty();
+        } else if self.taken >= KEEP && self.taken * 2 >= self.scratch.len() {
+            // A transport that never takes everything must not make the scratch grow for ever.
+            self.scratch.drain(..self.taken);
+            for (place, _) in &mut self.payloads {
+                *place -= self.taken;
+            }
+            self.taken = 0;
+        }
+    }
+
+    #[cfg(feature = "std")]
+    fn chunks_vectored<'a>(&'a self, slices: &mut [std::io::IoSlice<'a>]) -> usize {
+        let mut filled = 0;
+        let mut put = |bytes: &'a [u8]| {
+            if !bytes.is_empty() {
+                let Some(slice) = slices.get_mut(filled) else {
+                    return false;
+                };
+                *slice = std::io::IoSlice::new(bytes);
+                filled += 1;
+            }
+            true
+        };
+        let mut at = self.taken;
+        for (place, payload) in &self.payloads {
+            if !put(self.scratch.get(at..*place).unwrap_or_default()) || !put(payload) {
+                return filled;
+            }
+            at = *place;
+        }
+        put(self.scratch.get(at..).unwrap_or_default());
+        filled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled() -> (TxBuf, Vec<u8>) {
+        let mut out = TxBuf::new();
+        let mut expected = Vec::new();
+        for (header, size) in [(3, 10), (5, REFER_FROM), (0, 2 * REFER_FROM), (7, 0), (9, 4000)] {
+            let (header, payload) = (alloc::vec![1; header], Bytes::from(alloc::vec![2; size]));
+            out.put(&header);
+            out.put_payload(&payload);
+            expected.extend_from_slice(&header);
+            expected.extend_from_slice(&payload);
+        }
+        (out, expected)
+    }
+
+    #[test]
+    fn comes_out_whole_in_steps_of_any_size() {
+        for step in [1, 2, 7, 100, 3000, 100_000] {
+            let (mut out, expected) = filled();
+            let mut got = Vec::new();
+            while !out.is_empty() {
+                let chunk = &out.chunk()[..out.chunk().len().min(step)];
+                assert!(!chunk.is_empty());
+                got.extend_from_slice(chunk);
+                let taken = chunk.len();
+                out.advance(taken);
+                assert_eq!(out.len() + got.len(), expected.len());
+            }
+            assert_eq!(got, expected);
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "std")]
+    fn slices_refer_to_large_payloads() {
+        let (mut out, expected) = filled();
+        out.advance(1);
+        let mut slices = [std::io::IoSlice::new(&[]); 8];
+        let filled = out.chunks_vectored(&mut slices);
+        let got: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
+        assert_eq!(got, expected[1..]);
+        assert_eq!(filled, 5, "scratch, payload, payload, scratch, payload");
+        let mut few = [std::io::IoSlice::new(&[]); 2];
+        assert_eq!(out.chunks_vectored(&mut few), 2);
+    }
+
+    #[test]
+    fn a_slow_reader_does_not_make_scratch_grow() {
+        let mut out = TxBuf::new();
+        out.put(&[0; 10]);
+        for _ in 0..100_000 {
+            out.put(&[0; 100]);
+            out.advance(100);
+        }
+        assert!(out.capacity() <= 4 * KEEP, "{}", out.capacity());
+    }
+
+    #[test]
+    fn gives_memory_back_when_empty() {
+        let mut out = TxBuf::new();
+        out.put(&[0; 1_000_000]);
+        out.advance(1_000_000);
+        assert!(out.capacity() <= KEEP, "{}", out.capacity());
+    }
+
+    #[test]
+    fn advancing_too_far_empties_it() {
+        let (mut out, _) = filled();
+        out.advance(usize::MAX);
+        assert!(out.is_empty());
+        assert_eq!(out.chunk(), []);
+    }
+}
