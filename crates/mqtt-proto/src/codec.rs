@@ -17,4 +17,4 @@ pub use encode::{
     publish_len, publish_packet,
 };
 pub use frame::frame;
-pub(crate) use frame::{Header, header};
+pub(crate) use frame::header;

@@ -8,6 +8,7 @@ pub mod codec;
 mod error;
 mod packet;
 mod reason;
+mod session;
 mod text;
 mod time;
 mod topic;
@@ -21,6 +22,11 @@ pub use packet::{
     Subscription, SubscriptionOptions, UnsubAck, Unsubscribe, UserProperties, Will,
 };
 pub use reason::ReasonCode;
+pub use session::{
+    Accept, Bounds, Client, ClientConfig, CloseReason, CommandError, Event, Failure, Limits,
+    Message, PeerError, Phase, PublishError, Role, Server, ServerConfig, Session, SessionState,
+    Stats, Timeout,
+};
 pub use text::Text;
 pub use time::Instant;
 pub use topic::{FilterTree, TopicFilter, TopicName, matches};

@@ -88,6 +88,9 @@ impl fmt::Display for QoS {
 pub struct PacketId(NonZeroU16);
 
 impl PacketId {
+    /// The smallest identifier: 1.
+    pub const MIN: PacketId = PacketId(NonZeroU16::MIN);
+
     /// Returns the identifier, or `None` for zero, which the standard forbids.
     #[inline]
     pub const fn new(id: u16) -> Option<PacketId> {

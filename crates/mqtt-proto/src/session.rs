@@ -1,0 +1,274 @@
+//! The session state machine: the verbs and their contract.
+
+use bytes::BytesMut;
+
+use crate::packet::{AckProperties, Auth, Disconnect, Publish};
+use crate::reason::ReasonCode;
+use crate::time::Instant;
+use crate::txbuf::TxBuf;
+use crate::types::{AckId, Token};
+
+mod client;
+mod config;
+mod core;
+mod error;
+mod event;
+mod ids;
+mod inbound;
+mod limits;
+mod link;
+mod list;
+mod outbound;
+mod role;
+mod server;
+mod timers;
+
+pub use self::core::{SessionState, Stats};
+pub use client::Client;
+pub use config::{Bounds, ClientConfig, ServerConfig};
+pub use error::{CloseReason, CommandError, Failure, PeerError, PublishError, Timeout};
+pub use event::{Event, Message};
+pub use limits::Limits;
+pub use link::Phase;
+pub use role::Role;
+pub use server::{Accept, Server};
+
+use self::core::Core;
+
+/// One MQTT session: the client's side of it (`Session<Client>`) or the server's (`Session<Server>`).
+///
+/// It outlives connections. Each connection begins with [`handle_open`](Session::handle_open) and ends
+/// with [`Event::Closed`]; what is not finished then goes on with the next one.
+///
+/// # The contract
+///
+/// - **Facts come in** through `handle_*`: the transport is open, bytes arrived, the transport ended,
+///   time has passed. They never fail: what the peer does wrong comes out as [`Event::Closed`].
+/// - **Results go out** through `poll_*`. After any batch of facts and commands, poll in this order,
+///   each until it has nothing more: [`poll_transmit`](Session::poll_transmit),
+///   [`poll_event`](Session::poll_event), [`poll_timeout`](Session::poll_timeout).
+/// - **Commands** are bare verbs. They never block, may come in any order and in any phase, and answer
+///   at once: with a [`Token`], or with a typed error that says what to do.
+/// - **Time** is an argument and never runs backwards: an earlier `now` counts as the last one. A
+///   [`handle_timeout`](Session::handle_timeout) that comes too early does nothing.
+/// - `Closed` comes exactly once for each connection, and every token ends in exactly one of
+///   `Published`, `Subscribed`, `Unsubscribed` and `Failed`, unless [`cancel`](Session::cancel) took
+///   the message back.
+/// - **Memory** is bounded by configuration: what is held for the caller by
+///   [`Bounds`], messages that wait to be acknowledged by Receive Maximum, and one partial packet, which
+///   lies in the caller's buffer.
+/// - Nothing panics, whatever the peer sends and whatever the caller does.
+///
+/// # A blocking loop
+///
+/// ```no_run
+/// use std::io::{Read, Write};
+/// use bytes::{Buf, BytesMut};
+/// use mqtt_proto::{Client, ClientConfig, Event, Instant, Session, TxBuf, Version};
+///
+/// let mut session = Session::<Client>::new(ClientConfig::new(Version::V5));
+/// let mut stream = std::net::TcpStream::connect("127.0.0.1:1883")?;
+/// let epoch = std::time::Instant::now();
+/// let now = || Instant::from_epoch(epoch.elapsed());
+/// let (mut input, mut out) = (BytesMut::new(), TxBuf::new());
+/// session.handle_open(now());
+/// 'connection: loop {
+///     while session.poll_transmit(&mut out, now()) {
+///         while !out.is_empty() {
+///             let written = stream.write(out.chunk())?;
+///             out.advance(written);
+///         }
+///     }
+///     while let Some(event) = session.poll_event() {
+///         match event {
+///             Event::Message(message) => println!("{:?}", message.publish),
+///             Event::Closed { .. } => break 'connection,
+///             _ => {}
+///         }
+///     }
+///     let wait = session.poll_timeout().map(|deadline| deadline.since(now()));
+///     stream.set_read_timeout(wait.map(|wait| wait.max(std::time::Duration::from_millis(1))))?;
+///     let mut block = [0; 4096];
+///     match stream.read(&mut block) {
+///         Ok(0) => session.handle_eof(now()),
+///         Ok(count) => {
+///             input.extend_from_slice(&block[..count]);
+///             session.handle_input(&mut input, now());
+///         }
+///         Err(_) => session.handle_timeout(now()),
+///     }
+/// }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Session<R: Role> {
+    core: Core,
+    role: R,
+}
+
+impl<R: Role> Session<R> {
+    /// Returns a session that has never been connected.
+    pub fn new(config: R::Config) -> Session<R> {
+        Session::with_state(config, SessionState::default())
+    }
+
+    /// Returns a session that goes on with a state taken from another one.
+    pub fn with_state(config: R::Config, state: SessionState) -> Session<R> {
+        let (role, settings) = R::new(config);
+        Session { core: Core::new(state, settings), role }
+    }
+
+    /// Ends the session and returns what a later one needs to go on; the connection is dropped.
+    pub fn into_state(self) -> SessionState {
+        self.core.into_state()
+    }
+
+    /// Tells that a transport is open. A connection that was open before ends without a word.
+    ///
+    /// A client then has its CONNECT ready to transmit; a server waits for one.
+    pub fn handle_open(&mut self, now: Instant) {
+        let now = self.core.advance(now);
+        self.core.eof();
+        self.role.open(&mut self.core, now);
+    }
+
+    /// Takes what came from the peer: all whole packets are taken out of `input` and handled.
+    ///
+    /// A part of a packet is left there for the next call. A server leaves everything behind CONNECT
+    /// there until it has been accepted: call this again then. After the end of the connection, all
+    /// input is thrown away.
+    ///
+    /// The packets share the memory of `input`; reserve and read into it, in steps.
+    pub fn handle_input(&mut self, input: &mut BytesMut, now: Instant) {
+        let now = self.core.advance(now);
+        self.core.input(&mut self.role, input, now);
+    }
+
+    /// Tells that the transport has ended, in whatever way.
+    pub fn handle_eof(&mut self, now: Instant) {
+        self.core.advance(now);
+        self.core.eof();
+    }
+
+    /// Tells what time it is; due deadlines take effect.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let now = self.core.advance(now);
+        self.role.timeout(&mut self.core, now);
+    }
+
+    /// Appends packets to `out` until it is full or nothing is left to send; tells whether it
+    /// appended anything.
+    ///
+    /// Packets leave in this order: CONNECT, CONNACK and AUTH; acknowledgements and other answers;
+    /// PINGREQ; what has to be sent again, in its original order; SUBSCRIBE and UNSUBSCRIBE; new
+    /// messages, as long as the peer's Receive Maximum permits; DISCONNECT. Before CONNACK there is
+    /// nothing but the first kind.
+    pub fn poll_transmit(&mut self, out: &mut TxBuf, now: Instant) -> bool {
+        let now = self.core.advance(now);
+        self.core.transmit(out, now)
+    }
+
+    /// Returns the next thing that happened.
+    #[inline]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.core.poll_event()
+    }
+
+    /// Returns when [`handle_timeout`](Session::handle_timeout) has something to do, if nothing happens
+    /// before.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.core.poll_timeout()
+    }
+
+    /// Accepts a message to be sent, now or once there is a connection.
+    ///
+    /// Its end comes as `Published` or `Failed` with the token. Messages leave in the order in which
+    /// they were accepted, over reconnects as well. A Message Expiry Interval counts from now and is
+    /// honoured locally while the message waits, in every version; the other properties need MQTT 5.0.
+    ///
+    /// # Errors
+    ///
+    /// See [`PublishError`]; `Full` and `Closing` give the message back.
+    #[inline]
+    pub fn publish(&mut self, publish: Publish, now: Instant) -> Result<Token, PublishError> {
+        let now = self.core.advance(now);
+        self.core.publish(publish, now)
+    }
+
+    /// Takes a message back that was never put on a wire, and returns it; its token has no outcome.
+    ///
+    /// Takes time linear in the number of waiting messages.
+    pub fn cancel(&mut self, token: Token) -> Option<Publish> {
+        self.core.cancel(token)
+    }
+
+    /// Acknowledges a message that came in.
+    ///
+    /// Acknowledgements leave in the order in which the messages came, whatever the order of the
+    /// calls: a late one holds back those behind it (MQTT-4.6.0-2, -3). In MQTT 3.x an error code
+    /// cannot be sent, and the message is acknowledged all the same (MQTT-3.3.5-2).
+    ///
+    /// An `AckId` of QoS 1 is inert once its connection is gone: the peer sends the message again. One
+    /// of QoS 2 stays good while the session does.
+    pub fn ack(&mut self, ack: AckId, reason: ReasonCode) {
+        self.core.ack(ack, reason, AckProperties::NONE);
+    }
+
+    /// Acknowledges a message that came in, with a Reason String or User Properties for the peer.
+    ///
+    /// They are left out in MQTT 3.x, and where the packet would exceed what the peer takes.
+    pub fn ack_with(&mut self, ack: AckId, reason: ReasonCode, properties: AckProperties) {
+        self.core.ack(ack, reason, properties);
+    }
+
+    /// Ends the connection: what was accepted and may be sent now is sent, then DISCONNECT.
+    ///
+    /// `Closed` follows once DISCONNECT is in the output buffer. Messages that wait for the peer's
+    /// Receive Maximum or for an answer stay in the session. A server of MQTT 3.x has no DISCONNECT:
+    /// the connection just ends.
+    ///
+    /// # Errors
+    ///
+    /// `NotConnected` if there is no connection that could be ended, and `Invalid` or `NotSupported` if
+    /// the packet may not be sent here.
+    pub fn disconnect(&mut self, disconnect: Disconnect, now: Instant) -> Result<(), CommandError> {
+        let now = self.core.advance(now);
+        self.role.check_disconnect(&self.core, &disconnect)?;
+        self.core.disconnect(disconnect, now)
+    }
+
+    /// Sends a step of an enhanced authentication (MQTT 5.0 section 4.12).
+    ///
+    /// # Errors
+    ///
+    /// `Unexpected` if the connection has no Authentication Method or another one, or if that step does
+    /// not belong here.
+    pub fn authenticate(&mut self, auth: Auth) -> Result<(), CommandError> {
+        self.role.authenticate(&mut self.core, auth)
+    }
+
+    /// Returns where the connection stands.
+    pub fn phase(&self) -> Phase {
+        self.core.phase()
+    }
+
+    /// Tells whether [`handle_input`](Session::handle_input) would do anything with more bytes.
+    pub fn wants_input(&self) -> bool {
+        self.core.wants_input()
+    }
+
+    /// Tells whether nothing waits to be sent, to be answered or to be acknowledged.
+    pub fn is_idle(&self) -> bool {
+        self.core.is_idle()
+    }
+
+    /// Returns what the peer permits, while there is a connection.
+    pub fn limits(&self) -> Option<&Limits> {
+        self.core.limits()
+    }
+
+    /// Returns what the session holds.
+    pub fn stats(&self) -> Stats {
+        self.core.stats()
+    }
+}

@@ -1,0 +1,310 @@
+//! The client's side of a session.
+
+use alloc::boxed::Box;
+
+use bytes::BytesMut;
+
+use super::Session;
+use super::config::ClientConfig;
+use super::core::{ANY_ID, Core, Settings, protocol};
+use super::error::{CloseReason, CommandError, PeerError, Timeout};
+use super::event::Event;
+use super::limits::Limits;
+use super::link::Phase;
+use super::outbound::Request;
+use super::role::{Logic, Role};
+use super::timers::Timer;
+use crate::codec;
+use crate::packet::{Auth, ConnAck, Disconnect, Packet, Subscribe, Unsubscribe};
+use crate::reason::ReasonCode;
+use crate::text::Text;
+use crate::time::Instant;
+use crate::types::{PacketType, QoS, Token, Version};
+
+/// The role of a client: it connects, subscribes and unsubscribes.
+#[derive(Debug)]
+pub struct Client {
+    config: ClientConfig,
+    /// Whether a connection was accepted before: then a clean start is over.
+    connected_before: bool,
+}
+
+impl Session<Client> {
+    /// Accepts a SUBSCRIBE to be sent, now or once there is a connection.
+    ///
+    /// Its end comes as `Subscribed` or `Failed` with the token. If the connection breaks before the
+    /// answer, it is sent again with the next one. MQTT 5.0 section 3.8.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the packet breaks a rule or needs another version, `NotSupported` if the server has
+    /// said that it does not have what is asked for, `Full` if too many requests wait for an answer.
+    pub fn subscribe(&mut self, subscribe: Subscribe) -> Result<Token, CommandError> {
+        if let Some(limits) = self.core.limits()
+            && let Some(what) = limits.lacks_for_subscribe(&subscribe)
+        {
+            return Err(CommandError::NotSupported(what));
+        }
+        self.request(Request::Subscribe(Box::new(subscribe)))
+    }
+
+    /// Accepts an UNSUBSCRIBE to be sent, now or once there is a connection.
+    ///
+    /// Its end comes as `Unsubscribed` or `Failed` with the token. If the connection breaks before the
+    /// answer, it is sent again with the next one. MQTT 5.0 section 3.10.
+    ///
+    /// # Errors
+    ///
+    /// As for [`subscribe`](Session::subscribe).
+    pub fn unsubscribe(&mut self, unsubscribe: Unsubscribe) -> Result<Token, CommandError> {
+        self.request(Request::Unsubscribe(Box::new(unsubscribe)))
+    }
+
+    fn request(&mut self, request: Request) -> Result<Token, CommandError> {
+        let packet = request.into_packet(ANY_ID);
+        let size = codec::encoded_len(&packet, self.role.config.version)?;
+        if let Some(limits) = self.core.limits()
+            && size > limits.maximum_packet_size as usize
+        {
+            return Err(CommandError::TooLarge { size, limit: limits.maximum_packet_size });
+        }
+        let Some(request) = Request::from_packet(packet) else {
+            return Err(CommandError::Unexpected("this is no request"));
+        };
+        self.core.request(request)
+    }
+
+    /// Returns the configuration, with the Client Identifier that the server has assigned.
+    pub fn config(&self) -> &ClientConfig {
+        &self.role.config
+    }
+
+    /// Returns the configuration to change it; it takes effect with the next connection.
+    ///
+    /// Another version than that of the messages that are held makes those fail which need MQTT 5.0.
+    pub fn config_mut(&mut self) -> &mut ClientConfig {
+        &mut self.role.config
+    }
+}
+
+impl Role for Client {
+    type Config = ClientConfig;
+
+    fn new(config: ClientConfig) -> (Client, Settings) {
+        let settings = Settings {
+            bounds: config.bounds,
+            maximum_packet_size: config.own_maximum_packet_size(),
+            version: Some(config.version),
+            ping_timeout: Some(config.ping_timeout),
+            maximum_qos: QoS::ExactlyOnce,
+            retain_available: true,
+        };
+        (Client { config, connected_before: false }, settings)
+    }
+}
+
+impl ClientConfig {
+    fn own_maximum_packet_size(&self) -> u32 {
+        self.connect.maximum_packet_size.unwrap_or(self.maximum_packet_size)
+    }
+}
+
+impl Client {
+    /// Tells whether CONNECT asks for a new session.
+    fn cleans(&self) -> bool {
+        let connect = &self.config.connect;
+        let outlives = connect.session_expiry_interval.is_some_and(|seconds| seconds > 0);
+        let goes_on = self.config.version.is_v5() && outlives && self.connected_before;
+        connect.clean_start && !goes_on
+    }
+
+    fn connack(
+        &mut self,
+        core: &mut Core,
+        connack: Box<ConnAck>,
+        now: Instant,
+    ) -> Result<(), PeerError> {
+        let broken = |rule, reason| protocol(PacketType::ConnAck, rule, reason);
+        if connack.reason != ReasonCode::SUCCESS {
+            core.end(CloseReason::Refused(connack));
+            return Ok(());
+        }
+        let cleans = self.cleans();
+        if connack.session_present && cleans {
+            let rule = "Session Present is set although there is no session to go on with";
+            return Err(broken(rule, ReasonCode::PROTOCOL_ERROR));
+        }
+        if connack.authentication_method != self.config.connect.authentication_method {
+            let rule = "the Authentication Method is not that of CONNECT";
+            return Err(broken(rule, ReasonCode::PROTOCOL_ERROR));
+        }
+        let version = self.config.version;
+        if let Some(assigned) = &connack.assigned_client_identifier {
+            self.config.connect.client_id = assigned.clone().into_owned();
+        }
+        self.connected_before = true;
+        // CONNACK of MQTT 3.1 does not tell whether there is a session: with Clean Session 0 the client
+        // has to take it that there is.
+        let lost = match version {
+            Version::V31 => cleans,
+            Version::V311 | Version::V5 => !connack.session_present,
+        };
+        let keep_alive = connack.server_keep_alive.unwrap_or(self.config.connect.keep_alive);
+        let limits = Limits::of_server(&connack, self.config.max_in_flight);
+        let receive_maximum = match version {
+            Version::V5 => self.config.connect.receive_maximum.unwrap_or(u16::MAX).into(),
+            _ => u32::MAX,
+        };
+        core.event(Event::Connected { resumed: connack.session_present, connack });
+        if lost {
+            // MQTT-4.4.0-1 of 3.1.1 knows no exception: with Clean Session 0, what is in flight is sent
+            // again with its identifiers.
+            core.session_lost(!version.is_v5() && !cleans, self.config.resend_lost_qos2);
+        }
+        if let Some(link) = core.link_mut() {
+            link.keep_alive = core::time::Duration::from_secs(keep_alive.into());
+        }
+        core.establish(limits, receive_maximum, now);
+        Ok(())
+    }
+
+    fn check_auth(&self, method: Option<&Text>) -> Result<(), &'static str> {
+        match &self.config.connect.authentication_method {
+            None => Err("CONNECT has no Authentication Method"),
+            // The empty form of AUTH has no method, and means Success.
+            Some(own) if method.is_none_or(|method| method == own) => Ok(()),
+            Some(_) => Err("the Authentication Method is not that of CONNECT"),
+        }
+    }
+
+    fn auth(&mut self, core: &mut Core, auth: Auth, now: Instant) -> Result<(), PeerError> {
+        let broken = |rule| protocol(PacketType::Auth, rule, ReasonCode::PROTOCOL_ERROR);
+        self.check_auth(auth.authentication_method.as_ref()).map_err(broken)?;
+        let connecting = core.phase() == Phase::Connecting;
+        match auth.reason {
+            ReasonCode::CONTINUE_AUTHENTICATION => {}
+            ReasonCode::SUCCESS if !connecting => {}
+            _ => return Err(broken("a server sends only Continue, and Success once connected")),
+        }
+        if connecting && let Some(link) = core.link_mut() {
+            // The server is at it: the time begins anew with each step.
+            link.timers.set(Timer::Connect, Some(now + self.config.connect_timeout));
+        }
+        core.event(Event::Auth(Box::new(auth)));
+        Ok(())
+    }
+}
+
+impl Logic for Client {
+    fn open(&mut self, core: &mut Core, now: Instant) {
+        let mut connect = self.config.connect.clone();
+        connect.clean_start = self.cleans();
+        let maximum_packet_size = self.config.own_maximum_packet_size();
+        core.settings.maximum_packet_size = maximum_packet_size;
+        core.settings.version = Some(self.config.version);
+        if self.config.version.is_v5() {
+            connect.maximum_packet_size = Some(maximum_packet_size);
+        }
+        core.open(self.config.version, Limits::widest(self.config.max_in_flight));
+        if let Some(link) = core.link_mut() {
+            link.timers.set(Timer::Connect, Some(now + self.config.connect_timeout));
+            link.alias_maximum = self.config.connect.topic_alias_maximum.unwrap_or(0);
+            link.handshake.push_back(Packet::Connect(Box::new(connect)));
+        }
+    }
+
+    fn first(
+        &mut self,
+        core: &mut Core,
+        input: &mut BytesMut,
+        now: Instant,
+    ) -> Result<bool, PeerError> {
+        let Some(frame) = codec::frame(input, core.settings.maximum_packet_size)? else {
+            return Ok(false);
+        };
+        match codec::decode(&frame, self.config.version)? {
+            Packet::ConnAck(connack) => self.connack(core, connack, now)?,
+            Packet::Auth(auth) => self.auth(core, auth, now)?,
+            other => {
+                let rule = "the first packet of a server is CONNACK";
+                return Err(protocol(other.packet_type(), rule, ReasonCode::PROTOCOL_ERROR));
+            }
+        }
+        Ok(true)
+    }
+
+    fn packet(&mut self, core: &mut Core, packet: Packet, now: Instant) -> Result<(), PeerError> {
+        match packet {
+            Packet::PingResp => {
+                if let Some(link) = core.link_mut() {
+                    link.ping_outstanding = false;
+                    link.timers.stop(Timer::PingResp);
+                }
+                Ok(())
+            }
+            Packet::Disconnect(disconnect) if self.config.version.is_v5() => {
+                core.end(CloseReason::Disconnected(Box::new(disconnect)));
+                Ok(())
+            }
+            Packet::Auth(auth) => self.auth(core, auth, now),
+            other => {
+                let rule = "a server does not send this, or not now";
+                Err(protocol(other.packet_type(), rule, ReasonCode::PROTOCOL_ERROR))
+            }
+        }
+    }
+
+    fn timeout(&mut self, core: &mut Core, now: Instant) {
+        if core.take_due(Timer::Connect, now) {
+            return core.end(CloseReason::Timeout(Timeout::Connect));
+        }
+        if core.take_due(Timer::PingResp, now) {
+            return core.end(CloseReason::Timeout(Timeout::PingResp));
+        }
+        // Both, whichever comes first: the server wants to hear from the client (MQTT-3.1.2-20), and a
+        // client that only sends wants to know whether anybody hears it.
+        let send = core.take_due(Timer::Send, now);
+        let receive = core.take_due(Timer::Receive, now);
+        if let Some(link) = core.link_mut() {
+            link.ping_due |= send || (receive && !link.ping_outstanding);
+        }
+    }
+
+    fn check_disconnect(&self, _: &Core, disconnect: &Disconnect) -> Result<(), CommandError> {
+        let version = self.config.version;
+        codec::encoded_len(&Packet::Disconnect(disconnect.clone()), version)?;
+        if disconnect.server_reference.is_some() {
+            return Err(CommandError::NotSupported("a Server Reference from a client"));
+        }
+        let never = self.config.connect.session_expiry_interval.unwrap_or(0) == 0;
+        if never && disconnect.session_expiry_interval.is_some_and(|seconds| seconds > 0) {
+            // MQTT 5.0 section 3.14.2.2.2.
+            let what = "a Session Expiry Interval above 0 after one of 0 in CONNECT";
+            return Err(CommandError::NotSupported(what));
+        }
+        Ok(())
+    }
+
+    fn authenticate(&mut self, core: &mut Core, auth: Auth) -> Result<(), CommandError> {
+        self.check_auth(auth.authentication_method.as_ref()).map_err(CommandError::Unexpected)?;
+        let expected = match core.phase() {
+            Phase::Connecting => auth.reason == ReasonCode::CONTINUE_AUTHENTICATION,
+            Phase::Connected => matches!(
+                auth.reason,
+                ReasonCode::CONTINUE_AUTHENTICATION | ReasonCode::RE_AUTHENTICATE
+            ),
+            _ => return Err(CommandError::NotConnected),
+        };
+        if !expected {
+            return Err(CommandError::Unexpected(
+                "that step of the authentication is not a client's",
+            ));
+        }
+        let packet = Packet::Auth(auth);
+        codec::encoded_len(&packet, self.config.version)?;
+        if let Some(link) = core.link_mut() {
+            link.handshake.push_back(packet);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,198 @@
+//! The receiving side of messages: MQTT 5.0 section 4.3, and the order of acknowledgements: 4.6.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use core::num::NonZeroU64;
+
+use crate::packet::{Ack, AckProperties, PublishPacket};
+use crate::reason::ReasonCode;
+use crate::types::{AckId, PacketId, PacketType, QoS};
+
+/// What the application said to a message.
+type Answer = (ReasonCode, AckProperties);
+
+/// What the session remembers of inbound messages, whatever becomes of the connection.
+#[derive(Debug, Default)]
+pub(super) struct Inbound {
+    /// QoS 2 exchanges that PUBREL has not ended. The identifier alone tells a repeated PUBLISH from
+    /// a new one; the DUP flag says nothing about that.
+    held: BTreeMap<PacketId, Held>,
+    /// The numbers of the next message of QoS 1 and of QoS 2.
+    next_qos1: u64,
+    next_qos2: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    /// Tells this exchange from a later one with the same identifier.
+    number: u64,
+    /// `None`: the application has the message and has not answered yet.
+    answer: Option<Answer>,
+    /// Whether PUBREC has left: then PUBREL may come.
+    answered: bool,
+    /// The connection on which it counts against Receive Maximum.
+    link: u32,
+}
+
+/// What one connection remembers of inbound messages.
+#[derive(Debug, Default)]
+pub(super) struct Arrivals {
+    link: u32,
+    /// QoS 1 messages that PUBACK has not answered, in the order in which they came.
+    qos1: VecDeque<(PacketId, Option<Answer>)>,
+    /// The number of the first of them.
+    first_qos1: u64,
+    /// QoS 2 messages that PUBREC has not answered, in the order in which they came.
+    qos2: VecDeque<PacketId>,
+    /// How many messages count against this side's Receive Maximum.
+    unanswered: u32,
+}
+
+/// What to do with a PUBLISH.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    Deliver(Option<AckId>),
+    /// It was delivered before.
+    Repeated,
+    /// The peer has exceeded this side's Receive Maximum.
+    TooMany,
+}
+
+/// An `AckId` is a number, the QoS and the packet identifier.
+fn ack_id(number: u64, qos2: bool, id: PacketId) -> Option<AckId> {
+    let bits = number << 17 | u64::from(qos2) << 16 | u64::from(id.get());
+    NonZeroU64::new(bits).map(AckId)
+}
+
+impl Inbound {
+    /// Begins a connection.
+    pub(super) fn begin(&self, link: u32) -> Arrivals {
+        Arrivals { link, first_qos1: self.next_qos1, ..Arrivals::default() }
+    }
+
+    /// Forgets everything: the session is new.
+    pub(super) fn clear(&mut self) {
+        self.held.clear();
+    }
+
+    pub(super) fn publish(
+        &mut self,
+        arrivals: &mut Arrivals,
+        publish: &PublishPacket,
+        receive_maximum: u32,
+    ) -> Arrival {
+        let Some(id) = publish.packet_id() else { return Arrival::Deliver(None) };
+        if publish.qos() == QoS::AtLeastOnce {
+            if arrivals.unanswered >= receive_maximum {
+                return Arrival::TooMany;
+            }
+            arrivals.unanswered += 1;
+            arrivals.qos1.push_back((id, None));
+            self.next_qos1 += 1;
+            return Arrival::Deliver(ack_id(self.next_qos1 - 1, false, id));
+        }
+        let repeated = self.held.get_mut(&id);
+        let here = repeated.as_ref().is_some_and(|held| held.link == arrivals.link);
+        if !here {
+            if arrivals.unanswered >= receive_maximum {
+                return Arrival::TooMany;
+            }
+            arrivals.unanswered += 1;
+        }
+        match repeated {
+            Some(held) => {
+                held.link = arrivals.link;
+                // On this connection it may wait for its answer already; then one answer is enough.
+                if !here || held.answered {
+                    arrivals.qos2.push_back(id);
+                }
+                held.answered = false;
+                Arrival::Repeated
+            }
+            None => {
+                let number = self.next_qos2;
+                self.next_qos2 += 1;
+                let link = arrivals.link;
+                self.held.insert(id, Held { number, answer: None, answered: false, link });
+                arrivals.qos2.push_back(id);
+                Arrival::Deliver(ack_id(number, true, id))
+            }
+        }
+    }
+
+    /// Notes what the application says to a message; what is outdated changes nothing.
+    pub(super) fn ack(&mut self, arrivals: Option<&mut Arrivals>, ack: AckId, answer: Answer) {
+        let bits = ack.0.get();
+        let number = bits >> 17;
+        if bits & 1 << 16 == 0 {
+            let Some(arrivals) = arrivals else { return };
+            let Some(index) = number.checked_sub(arrivals.first_qos1) else { return };
+            if let Some((_, slot)) = arrivals.qos1.get_mut(index as usize) {
+                slot.get_or_insert(answer);
+            }
+        } else if let Some(id) = PacketId::new(bits as u16)
+            && let Some(held) = self.held.get_mut(&id)
+            && held.number == number
+        {
+            held.answer.get_or_insert(answer);
+        }
+    }
+
+    /// Hands out the next acknowledgement that may leave: none before those of earlier messages.
+    ///
+    /// MQTT 3.x has no way to refuse a message: there every answer is a plain acknowledgement.
+    pub(super) fn next_answer(
+        &mut self,
+        arrivals: &mut Arrivals,
+        v5: bool,
+    ) -> Option<(PacketType, Ack)> {
+        let plain = |(reason, properties): Answer| {
+            if v5 { (reason, properties) } else { (ReasonCode::SUCCESS, AckProperties::NONE) }
+        };
+        if let Some((_, Some(_))) = arrivals.qos1.front()
+            && let Some((packet_id, Some(answer))) = arrivals.qos1.pop_front()
+        {
+            arrivals.first_qos1 += 1;
+            arrivals.unanswered = arrivals.unanswered.saturating_sub(1);
+            let (reason, properties) = plain(answer);
+            return Some((PacketType::PubAck, Ack { packet_id, reason, properties }));
+        }
+        let packet_id = *arrivals.qos2.front()?;
+        let Some(held) = self.held.get_mut(&packet_id) else {
+            // Not reached: an exchange leaves the table only after its answer has left the queue.
+            arrivals.qos2.pop_front();
+            return None;
+        };
+        let (reason, properties) = plain(held.answer.clone()?);
+        arrivals.qos2.pop_front();
+        if reason.is_error() {
+            self.held.remove(&packet_id);
+            arrivals.unanswered = arrivals.unanswered.saturating_sub(1);
+        } else {
+            held.answered = true;
+        }
+        Some((PacketType::PubRec, Ack { packet_id, reason, properties }))
+    }
+
+    /// Ends a QoS 2 exchange; tells whether there was one that PUBREL could end.
+    pub(super) fn pubrel(&mut self, arrivals: &mut Arrivals, id: PacketId) -> bool {
+        let Some(held) = self.held.get(&id) else { return false };
+        if !held.answered {
+            return false;
+        }
+        if held.link == arrivals.link {
+            arrivals.unanswered = arrivals.unanswered.saturating_sub(1);
+        }
+        self.held.remove(&id);
+        true
+    }
+
+    /// Returns how many messages wait for an answer or for PUBREL.
+    pub(super) fn unfinished(&self, arrivals: Option<&Arrivals>) -> usize {
+        self.held.len() + arrivals.map_or(0, |arrivals| arrivals.qos1.len())
+    }
+
+    /// Tells whether an acknowledgement is still owed to the peer.
+    pub(super) fn owes(&self, arrivals: Option<&Arrivals>) -> bool {
+        arrivals.is_some_and(|arrivals| !arrivals.qos1.is_empty() || !arrivals.qos2.is_empty())
+    }
+}

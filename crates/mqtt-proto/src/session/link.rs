@@ -1,0 +1,166 @@
+//! All that dies with a connection, but for what belongs to one direction of messages.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::limits::{Limits, Wire};
+use super::timers::Timers;
+use crate::codec;
+use crate::error::EncodeError;
+use crate::packet::{Ack, AckProperties, Disconnect, Packet, PublishPacket};
+use crate::reason::ReasonCode;
+use crate::time::Instant;
+use crate::topic::TopicName;
+use crate::txbuf::TxBuf;
+use crate::types::{PacketId, PacketType, Version};
+
+/// Where a connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Phase {
+    /// There is none, or it has ended.
+    Closed,
+    /// CONNECT or CONNACK is awaited.
+    Connecting,
+    /// CONNECT has come and the application has not answered yet (server).
+    Accepting,
+    /// CONNACK has accepted the connection.
+    Connected,
+    /// DISCONNECT will be sent.
+    Closing,
+}
+
+/// A packet that answers the peer, small as long as it is an acknowledgement.
+#[derive(Debug)]
+pub(super) enum Reply {
+    Ack(PacketType, Ack),
+    Packet(Box<Packet>),
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// Tells this connection from the ones before it.
+    pub(super) number: u32,
+    pub(super) version: Version,
+    pub(super) phase: Phase,
+    pub(super) limits: Limits,
+    pub(super) timers: Timers,
+    /// The longest time between two packets that this side sends (client) or gets (server); zero: any.
+    pub(super) keep_alive: core::time::Duration,
+    /// CONNECT, CONNACK and AUTH: what may be sent before the connection stands.
+    pub(super) handshake: VecDeque<Packet>,
+    pub(super) replies: VecDeque<Reply>,
+    /// When something was last sent.
+    pub(super) sent_at: Instant,
+    pub(super) ping_due: bool,
+    pub(super) ping_outstanding: bool,
+    /// What to send last.
+    pub(super) disconnect: Option<Disconnect>,
+    /// What the peer's topic aliases stand for; the first is alias 1.
+    pub(super) aliases: Vec<Option<Arc<TopicName>>>,
+    /// How many aliases the peer may use.
+    pub(super) alias_maximum: u16,
+    /// SUBSCRIBE and UNSUBSCRIBE that the application has not answered: packet id, type, filters (server).
+    pub(super) requests: Vec<(PacketId, PacketType, usize)>,
+}
+
+impl Link {
+    pub(super) fn new(number: u32, version: Version, limits: Limits) -> Link {
+        Link {
+            number,
+            version,
+            phase: Phase::Connecting,
+            limits,
+            timers: Timers::default(),
+            keep_alive: core::time::Duration::ZERO,
+            handshake: VecDeque::new(),
+            replies: VecDeque::new(),
+            sent_at: Instant::EPOCH,
+            ping_due: false,
+            ping_outstanding: false,
+            disconnect: None,
+            aliases: Vec::new(),
+            alias_maximum: 0,
+            requests: Vec::new(),
+        }
+    }
+
+    /// Returns a deadline one Keep Alive from then, or `None` if there is none.
+    pub(super) fn keep_alive_from(&self, now: Instant) -> Option<Instant> {
+        (!self.keep_alive.is_zero()).then(|| now + self.keep_alive)
+    }
+
+    pub(super) const fn wire(&self) -> Wire<'_> {
+        Wire { link: self.number, version: self.version, limits: &self.limits }
+    }
+
+    /// Puts the topic into a message that has an alias: MQTT 5.0 section 3.3.2.3.4.
+    pub(super) fn resolve(
+        &mut self,
+        publish: &mut PublishPacket,
+        alias: u16,
+    ) -> Result<(), (&'static str, ReasonCode)> {
+        if alias > self.alias_maximum {
+            let rule = "the Topic Alias is above the Topic Alias Maximum";
+            return Err((rule, ReasonCode::TOPIC_ALIAS_INVALID));
+        }
+        let index = usize::from(alias) - 1;
+        if let Some(topic) = publish.topic_name() {
+            if self.aliases.len() <= index {
+                self.aliases.resize_with(index + 1, || None);
+            }
+            if let Some(slot) = self.aliases.get_mut(index) {
+                // Copied, so that an alias does not keep the block alive that it came with.
+                *slot = Some(Arc::new(topic.into_owned()));
+            }
+            return Ok(());
+        }
+        let known = self.aliases.get(index).and_then(Option::as_ref);
+        let Some(topic) = known else {
+            return Err(("the Topic Alias is not known", ReasonCode::PROTOCOL_ERROR));
+        };
+        publish.alias_topic = Some(Arc::clone(topic));
+        Ok(())
+    }
+
+    /// Encodes an answer, without its Reason String and User Properties if the peer does not take
+    /// that much (MQTT-3.4.2-2 and the like).
+    pub(super) fn encode_reply(&self, reply: Reply, out: &mut TxBuf) -> Result<(), EncodeError> {
+        let mut packet = match reply {
+            Reply::Ack(PacketType::PubAck, ack) => Packet::PubAck(ack),
+            Reply::Ack(PacketType::PubRec, ack) => Packet::PubRec(ack),
+            Reply::Ack(PacketType::PubRel, ack) => Packet::PubRel(ack),
+            Reply::Ack(_, ack) => Packet::PubComp(ack),
+            Reply::Packet(packet) => *packet,
+        };
+        if !self.fits(codec::encoded_len(&packet, self.version)?) {
+            match &mut packet {
+                Packet::PubAck(ack) | Packet::PubRec(ack) => ack.properties = AckProperties::NONE,
+                Packet::SubAck(ack) => ack.properties = AckProperties::NONE,
+                Packet::UnsubAck(ack) => ack.properties = AckProperties::NONE,
+                _ => {}
+            }
+        }
+        codec::encode(&packet, self.version, out)
+    }
+
+    fn fits(&self, len: usize) -> bool {
+        len <= self.limits.maximum_packet_size as usize
+    }
+
+    /// Leaves out what the peer does not take of a DISCONNECT (MQTT-3.14.2-3, -4).
+    pub(super) fn shortened(&self, disconnect: Disconnect) -> Disconnect {
+        let packet = Packet::Disconnect(disconnect);
+        let fits = codec::encoded_len(&packet, self.version).is_ok_and(|len| self.fits(len));
+        match packet {
+            Packet::Disconnect(disconnect) if fits => disconnect,
+            Packet::Disconnect(disconnect) => {
+                Disconnect { properties: AckProperties::NONE, ..disconnect }
+            }
+            _ => Disconnect::default(),
+        }
+    }
+}

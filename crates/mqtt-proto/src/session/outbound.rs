@@ -1,0 +1,617 @@
+//! The sending side of messages: queue, QoS 1 and 2, Receive Maximum, resume. MQTT 5.0 sections 4.3,
+//! 4.4 and 4.9. SUBSCRIBE and UNSUBSCRIBE share its packet identifiers.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use super::config::Bounds;
+use super::error::Failure;
+use super::event::Event;
+use super::ids::Ids;
+use super::limits::Wire;
+use super::list::{Key, List};
+use crate::codec::{self, PublishHeader};
+use crate::error::EncodeError;
+use crate::packet::{
+    Ack, AckProperties, Packet, Publish, PublishFields, PublishProperties, SubAck, Subscribe,
+    UnsubAck, Unsubscribe,
+};
+use crate::reason::ReasonCode;
+use crate::time::Instant;
+use crate::txbuf::TxBuf;
+use crate::types::{PacketId, QoS, Token, Version};
+
+/// What the session remembers of outbound messages, whatever becomes of the connection.
+#[derive(Debug, Default)]
+pub(super) struct Outbound {
+    /// Accepted and never sent.
+    queue: VecDeque<Queued>,
+    /// SUBSCRIBE and UNSUBSCRIBE to be sent.
+    requests: VecDeque<(Token, Request)>,
+    /// Sent at least once and not completed, in the order of the first sending.
+    in_flight: List<InFlight>,
+    ids: Ids,
+    /// Messages and bytes in `queue` and `in_flight`.
+    held: usize,
+    held_bytes: usize,
+    last_token: u64,
+}
+
+#[derive(Debug)]
+struct Queued {
+    token: Token,
+    publish: Publish,
+    expires: Option<Instant>,
+    size: usize,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    token: Token,
+    id: PacketId,
+    /// The connection on which it was last sent.
+    link: u32,
+    exchange: Exchange,
+}
+
+#[derive(Debug)]
+enum Exchange {
+    Publish {
+        publish: Publish,
+        expires: Option<Instant>,
+        size: usize,
+    },
+    /// PUBREC has come: the message is freed, and only PUBREL is ever sent again.
+    Released,
+    Request(Request),
+}
+
+/// A SUBSCRIBE or an UNSUBSCRIBE.
+#[derive(Debug)]
+pub(super) enum Request {
+    Subscribe(Box<Subscribe>),
+    Unsubscribe(Box<Unsubscribe>),
+}
+
+impl Request {
+    pub(super) fn into_packet(self, id: PacketId) -> Packet {
+        match self {
+            Request::Subscribe(subscribe) => Packet::Subscribe(id, subscribe),
+            Request::Unsubscribe(unsubscribe) => Packet::Unsubscribe(id, unsubscribe),
+        }
+    }
+
+    /// Takes a request back out of its packet.
+    pub(super) fn from_packet(packet: Packet) -> Option<Request> {
+        match packet {
+            Packet::Subscribe(_, subscribe) => Some(Request::Subscribe(subscribe)),
+            Packet::Unsubscribe(_, unsubscribe) => Some(Request::Unsubscribe(unsubscribe)),
+            _ => None,
+        }
+    }
+}
+
+/// What one connection remembers of outbound messages.
+#[derive(Debug, Default)]
+pub(super) struct Sending {
+    /// Where sending again has got to.
+    resend: Option<Key>,
+    /// How many exchanges take of the peer's Receive Maximum: PUBLISH sent on this connection, and
+    /// those that wait for PUBCOMP whenever they were sent.
+    open: u32,
+}
+
+/// What to answer to an acknowledgement; an error names the rule that it breaks.
+pub(super) type Answer = Result<Option<Ack>, &'static str>;
+
+const WRONG_KIND: &str = "the packet identifier belongs to an exchange of another kind";
+
+impl Outbound {
+    fn token(&mut self) -> Token {
+        self.last_token += 1;
+        Token(self.last_token)
+    }
+
+    /// Returns what the message counts for.
+    pub(super) fn size(publish: &Publish) -> usize {
+        let content = publish.topic.as_bytes().len() + publish.payload.len();
+        let Some(fields) = publish.properties.get() else { return content };
+        let user = fields.user_properties.iter().map(|(name, value)| name.len() + value.len());
+        content
+            + fields.content_type.as_ref().map_or(0, |text| text.len())
+            + fields.response_topic.as_ref().map_or(0, |topic| topic.as_bytes().len())
+            + fields.correlation_data.as_ref().map_or(0, |data| data.len())
+            + user.sum::<usize>()
+    }
+
+    /// Returns the size of the message's packet if it is more than the peer takes.
+    #[inline]
+    pub(super) fn oversize(
+        publish: &Publish,
+        wire: &Wire<'_>,
+    ) -> Result<Option<usize>, EncodeError> {
+        // Any identifier will do for the length.
+        let header = PublishHeader { packet_id: PacketId::new(1), ..PublishHeader::default() };
+        oversize(publish, &header, wire)
+    }
+
+    pub(super) fn has_room(&self, size: usize, bounds: &Bounds) -> bool {
+        self.held == 0
+            || (self.held < bounds.messages && self.held_bytes.saturating_add(size) <= bounds.bytes)
+    }
+
+    pub(super) fn push(&mut self, publish: Publish, size: usize, now: Instant) -> Token {
+        let token = self.token();
+        let expiry = publish.properties.get().and_then(|fields| fields.message_expiry_interval);
+        let expires = expiry.map(|seconds| now + core::time::Duration::from_secs(seconds.into()));
+        self.held += 1;
+        self.held_bytes += size;
+        self.queue.push_back(Queued { token, publish, expires, size });
+        token
+    }
+
+    pub(super) fn cancel(&mut self, token: Token) -> Option<Publish> {
+        let at = self.queue.iter().position(|queued| queued.token == token)?;
+        let queued = self.queue.remove(at)?;
+        self.release(queued.size);
+        Some(queued.publish)
+    }
+
+    fn release(&mut self, size: usize) {
+        self.held -= 1;
+        self.held_bytes -= size;
+        if self.held == 0 {
+            self.queue.shrink_to(8);
+        }
+    }
+
+    pub(super) fn push_request(&mut self, request: Request) -> Token {
+        let token = self.token();
+        self.requests.push_back((token, request));
+        token
+    }
+
+    /// Returns how many requests have no answer yet.
+    pub(super) fn requests(&self) -> usize {
+        let sent = self.ids.used() - self.messages_in_flight();
+        self.requests.len() + sent
+    }
+
+    pub(super) fn messages_in_flight(&self) -> usize {
+        self.held - self.queue.len()
+    }
+
+    pub(super) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.held == 0 && self.requests.is_empty() && self.in_flight.len() == 0
+    }
+
+    /// Begins a connection that goes on with what was sent before.
+    pub(super) fn begin(&self) -> Sending {
+        let released = |entry: &&InFlight| matches!(entry.exchange, Exchange::Released);
+        let open = self.in_flight.iter().filter(released).count() as u32;
+        Sending { resend: self.in_flight.first(), open }
+    }
+
+    /// Ends a connection: requests that have no answer are made again with the next one.
+    pub(super) fn end(&mut self) {
+        let mut again = Vec::new();
+        let mut at = self.in_flight.first();
+        while let Some(key) = at {
+            at = self.in_flight.next(key);
+            let is_request = |entry: &&InFlight| matches!(entry.exchange, Exchange::Request(_));
+            if self.in_flight.get(key).filter(is_request).is_some()
+                && let Some(InFlight { token, id, exchange: Exchange::Request(request), .. }) =
+                    self.in_flight.remove(key)
+            {
+                self.ids.free(id);
+                again.push((token, request));
+            }
+        }
+        for request in again.into_iter().rev() {
+            self.requests.push_front(request);
+        }
+    }
+
+    /// The server has lost the session (MQTT-3.2.2-5): what was in flight is new again, but a QoS 2
+    /// message that was sent may have been delivered.
+    pub(super) fn session_lost(&mut self, resend_qos2: bool, events: &mut VecDeque<Event>) {
+        let mut again = Vec::new();
+        while let Some(entry) = self.in_flight.first().and_then(|key| self.in_flight.remove(key)) {
+            self.ids.free(entry.id);
+            let token = entry.token;
+            let size = match entry.exchange {
+                Exchange::Publish { publish, expires, size }
+                    if publish.qos == QoS::AtLeastOnce || resend_qos2 =>
+                {
+                    again.push(Queued { token, publish, expires, size });
+                    continue;
+                }
+                Exchange::Publish { size, .. } => size,
+                Exchange::Released => 0,
+                // Requests are not in flight between connections.
+                Exchange::Request(_) => continue,
+            };
+            self.release(size);
+            events.push_back(Event::Failed { token, error: Failure::SessionLost });
+        }
+        for queued in again.into_iter().rev() {
+            self.queue.push_front(queued);
+        }
+    }
+
+    /// Sends one packet again; false if there is none, or if it has to wait for the peer.
+    pub(super) fn resend(
+        &mut self,
+        sending: &mut Sending,
+        wire: &Wire<'_>,
+        out: &mut TxBuf,
+        now: Instant,
+        events: &mut VecDeque<Event>,
+    ) -> bool {
+        while let Some(key) = sending.resend {
+            let Some(entry) = self.in_flight.get_mut(key) else { return false };
+            let mut sent = false;
+            let mut failure = None;
+            match &entry.exchange {
+                _ if entry.link == wire.link => {}
+                Exchange::Publish { publish, expires, .. } => {
+                    if sending.open >= u32::from(wire.limits.receive_maximum) {
+                        return false;
+                    }
+                    let header = PublishHeader {
+                        packet_id: Some(entry.id),
+                        dup: true,
+                        // Once sent, a message does not expire any more (MQTT-4.3.3-7).
+                        message_expiry_interval: expires.map(|at| remaining(at, now)),
+                        ..PublishHeader::default()
+                    };
+                    match encode(publish, &header, wire, out) {
+                        Ok(()) => {
+                            entry.link = wire.link;
+                            sending.open += 1;
+                            sent = true;
+                        }
+                        Err(error) => failure = Some(error),
+                    }
+                }
+                Exchange::Released => {
+                    let ack = Ack::new(entry.id, ReasonCode::SUCCESS);
+                    sent = codec::encode(&Packet::PubRel(ack), wire.version, out).is_ok();
+                    entry.link = wire.link;
+                }
+                Exchange::Request(_) => {}
+            }
+            sending.resend = self.in_flight.next(key);
+            if let Some(error) = failure
+                && let Some(entry) = self.take(sending, wire.link, key)
+            {
+                events.push_back(Event::Failed { token: entry.token, error });
+            }
+            if sent {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Tells whether something has still to be sent again.
+    pub(super) const fn is_resending(sending: &Sending) -> bool {
+        sending.resend.is_some()
+    }
+
+    /// Sends the next request; false if there is none, or if no identifier is free.
+    pub(super) fn send_request(
+        &mut self,
+        wire: &Wire<'_>,
+        out: &mut TxBuf,
+        events: &mut VecDeque<Event>,
+    ) -> bool {
+        let key = self.in_flight.next_key();
+        while let Some((token, request)) = self.requests.pop_front() {
+            let lacks = match &request {
+                Request::Subscribe(subscribe) => wire.limits.lacks_for_subscribe(subscribe),
+                Request::Unsubscribe(_) => None,
+            };
+            if let Some(what) = lacks {
+                events.push_back(Event::Failed { token, error: Failure::NotSupported(what) });
+                continue;
+            }
+            let Some(id) = self.ids.allocate(key) else {
+                self.requests.push_front((token, request));
+                return false;
+            };
+            let packet = request.into_packet(id);
+            let result = encode_packet(&packet, wire, out);
+            let Some(request) = Request::from_packet(packet) else { continue };
+            match result {
+                Ok(()) => {
+                    let exchange = Exchange::Request(request);
+                    self.in_flight.push(InFlight { token, id, link: wire.link, exchange });
+                    return true;
+                }
+                Err(error) => {
+                    self.ids.free(id);
+                    events.push_back(Event::Failed { token, error });
+                }
+            }
+        }
+        false
+    }
+
+    /// Sends the next new message; false if there is none, or if it has to wait for the peer.
+    #[inline]
+    pub(super) fn send_next(
+        &mut self,
+        sending: &mut Sending,
+        wire: &Wire<'_>,
+        out: &mut TxBuf,
+        now: Instant,
+        events: &mut VecDeque<Event>,
+    ) -> bool {
+        while let Some(queued) = self.queue.front_mut() {
+            if !wire.version.is_v5() && !queued.publish.properties.is_none() {
+                // A client refused them when the message was accepted, but for the expiry, which is
+                // honoured here; a server passes a message on without them.
+                queued.publish.properties = PublishProperties::default();
+            }
+            let token = queued.token;
+            let acknowledged = queued.publish.qos != QoS::AtMostOnce;
+            if acknowledged && sending.open >= u32::from(wire.limits.receive_maximum) {
+                return false;
+            }
+            let mut header = PublishHeader::default();
+            let result = match queued.expires {
+                Some(at) if at <= now => Err(Failure::Expired),
+                expires => {
+                    header.message_expiry_interval = expires.map(|at| remaining(at, now));
+                    if acknowledged {
+                        let Some(id) = self.ids.allocate(self.in_flight.next_key()) else {
+                            return false;
+                        };
+                        header.packet_id = Some(id);
+                    }
+                    encode(&queued.publish, &header, wire, out)
+                }
+            };
+            let Some(Queued { publish, expires, size, .. }) = self.queue.pop_front() else {
+                return false;
+            };
+            match (result, header.packet_id) {
+                (Ok(()), Some(id)) => {
+                    let exchange = Exchange::Publish { publish, expires, size };
+                    self.in_flight.push(InFlight { token, id, link: wire.link, exchange });
+                    sending.open += 1;
+                    return true;
+                }
+                (Ok(()), None) => {
+                    self.release(size);
+                    events.push_back(published(token, ReasonCode::SUCCESS, AckProperties::NONE));
+                    return true;
+                }
+                (Err(error), id) => {
+                    if let Some(id) = id {
+                        self.ids.free(id);
+                    }
+                    self.release(size);
+                    events.push_back(Event::Failed { token, error });
+                }
+            }
+        }
+        false
+    }
+
+    /// Takes an exchange out that has ended, and frees its identifier and its share of the quota.
+    fn take(&mut self, sending: &mut Sending, link: u32, key: Key) -> Option<InFlight> {
+        if sending.resend == Some(key) {
+            sending.resend = self.in_flight.next(key);
+        }
+        let entry = self.in_flight.remove(key)?;
+        self.ids.free(entry.id);
+        let (counted, size) = match &entry.exchange {
+            Exchange::Publish { size, .. } => (entry.link == link, *size),
+            Exchange::Released => (true, 0),
+            Exchange::Request(_) => return Some(entry),
+        };
+        if counted {
+            sending.open = sending.open.saturating_sub(1);
+        }
+        self.release(size);
+        Some(entry)
+    }
+
+    fn find(&mut self, id: PacketId) -> Option<(Key, &mut InFlight)> {
+        let key = self.ids.get(id)?;
+        Some((key, self.in_flight.get_mut(key)?))
+    }
+
+    /// PUBACK. An identifier that nobody knows is a late answer, and harmless.
+    #[inline]
+    pub(super) fn puback(
+        &mut self,
+        sending: &mut Sending,
+        link: u32,
+        ack: Ack,
+        events: &mut VecDeque<Event>,
+    ) -> Answer {
+        let Some((key, entry)) = self.find(ack.packet_id) else { return Ok(None) };
+        match &entry.exchange {
+            Exchange::Publish { publish, .. } if publish.qos == QoS::AtLeastOnce => {
+                let token = entry.token;
+                self.take(sending, link, key);
+                events.push_back(published(token, ack.reason, ack.properties));
+                Ok(None)
+            }
+            _ => Err(WRONG_KIND),
+        }
+    }
+
+    /// PUBREC. Returns the PUBREL that answers it.
+    pub(super) fn pubrec(
+        &mut self,
+        sending: &mut Sending,
+        link: u32,
+        ack: Ack,
+        version: Version,
+        events: &mut VecDeque<Event>,
+    ) -> Answer {
+        let id = ack.packet_id;
+        let Some((key, entry)) = self.find(id) else {
+            // MQTT 3.1.1 has no way to say that the identifier is unknown.
+            let unknown = Ack::new(id, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND);
+            return Ok((version.is_v5() && !ack.reason.is_error()).then_some(unknown));
+        };
+        let token = entry.token;
+        match &entry.exchange {
+            Exchange::Publish { publish, .. } if publish.qos != QoS::ExactlyOnce => Err(WRONG_KIND),
+            Exchange::Request(_) => Err(WRONG_KIND),
+            _ if ack.reason.is_error() => {
+                self.take(sending, link, key);
+                events.push_back(published(token, ack.reason, ack.properties));
+                Ok(None)
+            }
+            Exchange::Publish { size, .. } => {
+                let size = *size;
+                if entry.link != link {
+                    // Not sent again yet, and never will be; from now on it takes of the quota.
+                    entry.link = link;
+                    sending.open += 1;
+                }
+                entry.exchange = Exchange::Released;
+                self.held_bytes -= size;
+                events.push_back(Event::Received(token));
+                Ok(Some(Ack::new(id, ReasonCode::SUCCESS)))
+            }
+            Exchange::Released => {
+                entry.link = link;
+                Ok(Some(Ack::new(id, ReasonCode::SUCCESS)))
+            }
+        }
+    }
+
+    /// PUBCOMP. An identifier that nobody knows is a late answer, and harmless.
+    pub(super) fn pubcomp(
+        &mut self,
+        sending: &mut Sending,
+        link: u32,
+        ack: Ack,
+        events: &mut VecDeque<Event>,
+    ) -> Answer {
+        let Some((key, entry)) = self.find(ack.packet_id) else { return Ok(None) };
+        match &entry.exchange {
+            Exchange::Released => {
+                let token = entry.token;
+                self.take(sending, link, key);
+                events.push_back(published(token, ack.reason, ack.properties));
+                Ok(None)
+            }
+            _ => Err(WRONG_KIND),
+        }
+    }
+
+    pub(super) fn suback(
+        &mut self,
+        sending: &mut Sending,
+        ack: SubAck,
+        events: &mut VecDeque<Event>,
+    ) -> Answer {
+        let Some((key, entry)) = self.find(ack.packet_id) else { return Ok(None) };
+        let Exchange::Request(Request::Subscribe(subscribe)) = &entry.exchange else {
+            return Err(WRONG_KIND);
+        };
+        if subscribe.subscriptions.len() != ack.reasons.len() {
+            return Err("SUBACK has not one reason code for each filter");
+        }
+        let (token, link) = (entry.token, entry.link);
+        self.take(sending, link, key);
+        events.push_back(Event::Subscribed { token, ack: Box::new(ack) });
+        Ok(None)
+    }
+
+    pub(super) fn unsuback(
+        &mut self,
+        sending: &mut Sending,
+        ack: UnsubAck,
+        version: Version,
+        events: &mut VecDeque<Event>,
+    ) -> Answer {
+        let Some((key, entry)) = self.find(ack.packet_id) else { return Ok(None) };
+        let Exchange::Request(Request::Unsubscribe(unsubscribe)) = &entry.exchange else {
+            return Err(WRONG_KIND);
+        };
+        if version.is_v5() && unsubscribe.filters.len() != ack.reasons.len() {
+            return Err("UNSUBACK has not one reason code for each filter");
+        }
+        let (token, link) = (entry.token, entry.link);
+        self.take(sending, link, key);
+        events.push_back(Event::Unsubscribed { token, ack: Box::new(ack) });
+        Ok(None)
+    }
+}
+
+fn published(token: Token, reason: ReasonCode, properties: AckProperties) -> Event {
+    Event::Published { token, reason, properties }
+}
+
+/// Returns what is left of a Message Expiry Interval, in whole seconds; at least one.
+fn remaining(expires: Instant, now: Instant) -> u32 {
+    let left = expires.since(now);
+    let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+    u32::try_from(seconds).unwrap_or(u32::MAX).max(1)
+}
+
+/// Encodes a message, unless this connection does not permit it.
+#[inline]
+fn encode(
+    publish: &Publish,
+    header: &PublishHeader,
+    wire: &Wire<'_>,
+    out: &mut TxBuf,
+) -> Result<(), Failure> {
+    if let Some(what) = wire.limits.lacks_for_publish(publish) {
+        return Err(Failure::NotSupported(what));
+    }
+    if let Some(size) = oversize(publish, header, wire).map_err(Failure::Invalid)? {
+        return Err(Failure::TooLarge { size, limit: wire.limits.maximum_packet_size });
+    }
+    codec::encode_publish(publish, header, wire.version, out).map_err(Failure::Invalid)
+}
+
+/// Returns the size of the packet if it is more than the peer takes.
+#[inline]
+fn oversize(
+    publish: &Publish,
+    header: &PublishHeader,
+    wire: &Wire<'_>,
+) -> Result<Option<usize>, EncodeError> {
+    let limit = wire.limits.maximum_packet_size;
+    // Without a limit there is nothing to compare: the length is then computed only once.
+    if limit == u32::MAX {
+        return Ok(None);
+    }
+    let size = codec::publish_len(publish, header, wire.version)?;
+    Ok((size > limit as usize).then_some(size))
+}
+
+fn encode_packet(packet: &Packet, wire: &Wire<'_>, out: &mut TxBuf) -> Result<(), Failure> {
+    let size = codec::encoded_len(packet, wire.version).map_err(Failure::Invalid)?;
+    if size > wire.limits.maximum_packet_size as usize {
+        return Err(Failure::TooLarge { size, limit: wire.limits.maximum_packet_size });
+    }
+    codec::encode(packet, wire.version, out).map_err(Failure::Invalid)
+}
+
+/// Tells whether there is a property that only MQTT 5.0 has; the expiry is honoured here as well.
+pub(super) fn has_v5_properties(fields: &PublishFields) -> bool {
+    let mut rest = fields.clone();
+    rest.message_expiry_interval = None;
+    rest != PublishFields::default()
+}
