@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes};
 
 use super::{Count, Sink, check, variable_len};
 use crate::codec::decode;
-use crate::error::EncodeError;
+use crate::error::{DecodeCause, EncodeError};
 use crate::packet::{Packet, PropertyId as Id, Publish, PublishPacket, PublishProperties};
 use crate::txbuf::TxBuf;
 use crate::types::{PacketId, Version};
@@ -170,7 +170,7 @@ pub fn publish_packet(
     let frame: Bytes = out.copy_to_bytes(out.remaining());
     match decode(&frame, Version::V5) {
         Ok(Packet::Publish(packet)) => Ok(packet),
-        Ok(_) => Err(check::invalid_publish(crate::DecodeCause::PacketType)),
+        Ok(_) => Err(check::invalid_publish(DecodeCause::PacketType)),
         Err(error) => Err(check::invalid_publish(error.cause())),
     }
 }
