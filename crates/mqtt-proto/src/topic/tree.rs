@@ -386,6 +386,33 @@ impl<'a, 'n, T> Matches<'a, 'n, T> {
             here: Default::default(),
         }
     }
+
+    /// Visits one node: finds what matches there, and where to go on.
+    fn step(&mut self) -> Option<()> {
+        let (at, rest) = self.next.take().or_else(|| self.later.pop())?;
+        let node = self.nodes.get(at)?;
+        let wild = at != ROOT || !self.dollar;
+        if let Some(hash) = node.hash.filter(|_| wild) {
+            self.below = self.nodes.get(hash.get())?.filters.iter();
+        }
+        let Some(rest) = rest else {
+            self.here = node.filters.iter();
+            return Some(());
+        };
+        let mut parts = rest.splitn(2, is_slash);
+        let level = parts.next()?;
+        let rest = parts.next();
+        let named = node.children.get(level).map(|child| (*child, rest));
+        let plus = node.plus.filter(|_| wild).map(|child| (child.get(), rest));
+        match (named, plus) {
+            (Some(named), Some(plus)) => {
+                self.next = Some(named);
+                self.later.push(plus);
+            }
+            (named, plus) => self.next = named.or(plus),
+        }
+        Some(())
+    }
 }
 
 impl<'a, T> Iterator for Matches<'a, '_, T> {
@@ -396,28 +423,7 @@ impl<'a, T> Iterator for Matches<'a, '_, T> {
             if let Some((_, value)) = self.below.next().or_else(|| self.here.next()) {
                 return Some(value);
             }
-            let (at, rest) = self.next.take().or_else(|| self.later.pop())?;
-            let node = self.nodes.get(at)?;
-            let wild = at != ROOT || !self.dollar;
-            if let Some(hash) = node.hash.filter(|_| wild) {
-                self.below = self.nodes.get(hash.get())?.filters.iter();
-            }
-            let Some(rest) = rest else {
-                self.here = node.filters.iter();
-                continue;
-            };
-            let mut parts = rest.splitn(2, is_slash);
-            let level = parts.next()?;
-            let rest = parts.next();
-            let named = node.children.get(level).map(|child| (*child, rest));
-            let plus = node.plus.filter(|_| wild).map(|child| (child.get(), rest));
-            match (named, plus) {
-                (Some(named), Some(plus)) => {
-                    self.next = Some(named);
-                    self.later.push(plus);
-                }
-                (named, plus) => self.next = named.or(plus),
-            }
+            self.step()?;
         }
     }
 }

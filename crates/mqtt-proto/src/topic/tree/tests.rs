@@ -94,6 +94,7 @@ fn memory_follows_the_number_of_filters() {
     assert_eq!(tree.nodes.capacity(), 0);
 }
 
+// class: 8
 #[test]
 fn the_most_levels_that_fit_are_only_long() {
     let deep = "/".repeat(65_535);
@@ -107,6 +108,25 @@ fn the_most_levels_that_fit_are_only_long() {
     assert!(tree.remove(&filter(&deep)).is_some());
     assert!(tree.remove(&filter(&plus)).is_some());
     assert_eq!(tree.matches(&name).count(), 2);
+}
+
+// class: 8
+#[test]
+fn many_filters_beside_the_topic_cost_nothing() {
+    let mut tree = tree(&["room/7/+", "room/+/door", "#"]);
+    for n in 0..1000 {
+        tree.insert(&filter(&format!("room/{n}/window/#")), String::new());
+        tree.insert(&filter(&format!("{n}/+/+/door")), String::new());
+    }
+    let name = topic("room/7/door");
+    let mut matches = Matches::new(&tree, name.as_bytes());
+    let mut nodes = 0;
+    while matches.next.is_some() || !matches.later.is_empty() {
+        nodes += 1;
+        matches.step();
+    }
+    // The root, `room`, `room/7`, `room/7/+`, `room/+`, `room/+/door`.
+    assert_eq!(nodes, 6);
 }
 
 #[test]
