@@ -1,12 +1,14 @@
 //! The session state machine: the verbs and their contract.
 
+use alloc::vec::Vec;
+
 use bytes::BytesMut;
 
-use crate::packet::{AckProperties, Auth, Disconnect, Publish};
+use crate::packet::{AckProperties, Auth, ConnAck, Disconnect, Publish, Subscribe, Unsubscribe};
 use crate::reason::ReasonCode;
 use crate::time::Instant;
 use crate::txbuf::TxBuf;
-use crate::types::{AckId, Token};
+use crate::types::{AckId, RequestId, Token, Version};
 
 mod client;
 mod config;
@@ -270,5 +272,98 @@ impl<R: Role> Session<R> {
     /// Returns what the session holds.
     pub fn stats(&self) -> Stats {
         self.core.stats()
+    }
+}
+
+/// What only a client does.
+impl Session<Client> {
+    /// Accepts a SUBSCRIBE to be sent, now or once there is a connection.
+    ///
+    /// Its end comes as `Subscribed` or `Failed` with the token. If the connection breaks before the
+    /// answer, it is sent again with the next one. MQTT 5.0 section 3.8.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the packet breaks a rule or needs another version, `NotSupported` if the server has
+    /// said that it does not have what is asked for, `Full` if too many requests wait for an answer.
+    pub fn subscribe(&mut self, subscribe: Subscribe) -> Result<Token, CommandError> {
+        self.role.subscribe(&mut self.core, subscribe)
+    }
+
+    /// Accepts an UNSUBSCRIBE to be sent, now or once there is a connection.
+    ///
+    /// Its end comes as `Unsubscribed` or `Failed` with the token. If the connection breaks before the
+    /// answer, it is sent again with the next one. MQTT 5.0 section 3.10.
+    ///
+    /// # Errors
+    ///
+    /// As for [`subscribe`](Session::subscribe).
+    pub fn unsubscribe(&mut self, unsubscribe: Unsubscribe) -> Result<Token, CommandError> {
+        self.role.unsubscribe(&mut self.core, unsubscribe)
+    }
+
+    /// Returns the configuration, with the Client Identifier that the server has assigned.
+    pub fn config(&self) -> &ClientConfig {
+        self.role.config()
+    }
+
+    /// Returns the configuration to change it; it takes effect with the next connection.
+    ///
+    /// Another version than that of the messages that are held makes those fail which need MQTT 5.0.
+    pub fn config_mut(&mut self) -> &mut ClientConfig {
+        self.role.config_mut()
+    }
+}
+
+/// What only a server does.
+impl Session<Server> {
+    /// Accepts the connection that [`Event::Connect`] asked for.
+    ///
+    /// Call [`handle_input`](Session::handle_input) again afterwards: a client may send before it has
+    /// CONNACK. MQTT 5.0 section 3.1.4.
+    ///
+    /// # Errors
+    ///
+    /// `Unexpected` if no connection waits for this, or if the client needs an Assigned Client Identifier
+    /// (or an Authentication Method) and there is none; `Invalid` if the packet breaks a rule.
+    pub fn accept(&mut self, accept: Accept, now: Instant) -> Result<(), CommandError> {
+        let now = self.core.advance(now);
+        self.role.accept(&mut self.core, accept, now)
+    }
+
+    /// Refuses the connection that [`Event::Connect`] asked for; `Closed` follows.
+    ///
+    /// In MQTT 3.x a reason that has no return code closes the connection without a word
+    /// (MQTT-3.2.2-6).
+    ///
+    /// # Errors
+    ///
+    /// `Unexpected` if no connection waits for this, `Invalid` if the reason is no refusal.
+    pub fn refuse(&mut self, connack: ConnAck, now: Instant) -> Result<(), CommandError> {
+        self.core.advance(now);
+        Server::refuse(&mut self.core, connack)
+    }
+
+    /// Answers a SUBSCRIBE or an UNSUBSCRIBE with one reason code for each of its filters.
+    ///
+    /// In MQTT 3.x an error is told as 0x80, and UNSUBACK has no codes. An answer to a connection that
+    /// is gone does nothing.
+    ///
+    /// # Errors
+    ///
+    /// `Unexpected` if the number of codes is wrong or the request was answered before, `Invalid` if a
+    /// code does not belong there.
+    pub fn grant(
+        &mut self,
+        request: RequestId,
+        reasons: Vec<ReasonCode>,
+    ) -> Result<(), CommandError> {
+        Server::grant(&mut self.core, request, reasons)
+    }
+
+    /// Returns the version that the client speaks, from [`Event::Connect`] on.
+    pub fn version(&self) -> Option<Version> {
+        let link = self.core.link().filter(|link| link.phase != Phase::Connecting);
+        link.map(|link| link.version)
     }
 }

@@ -41,6 +41,8 @@ const TABLES: &[(&str, &[Row])] = &[
                 "session/event",
                 "session/timers",
                 "session/ids",
+                "session/list",
+                "session/limits",
                 "session/alias",
                 "session/store",
             ]),

@@ -4,22 +4,21 @@ use alloc::boxed::Box;
 
 use bytes::BytesMut;
 
-use super::Session;
 use super::config::ClientConfig;
-use super::core::{ANY_ID, Core, Settings, protocol};
+use super::core::{Core, Logic, Settings, protocol};
 use super::error::{CloseReason, CommandError, PeerError, Timeout};
 use super::event::Event;
 use super::limits::Limits;
 use super::link::Phase;
 use super::outbound::Request;
-use super::role::{Logic, Role};
+use super::role::Role;
 use super::timers::Timer;
 use crate::codec;
 use crate::packet::{Auth, ConnAck, Disconnect, Packet, Subscribe, Unsubscribe};
 use crate::reason::ReasonCode;
 use crate::text::Text;
 use crate::time::Instant;
-use crate::types::{PacketType, QoS, Token, Version};
+use crate::types::{PacketId, PacketType, QoS, Token, Version};
 
 /// The role of a client: it connects, subscribes and unsubscribes.
 #[derive(Debug)]
@@ -29,41 +28,32 @@ pub struct Client {
     connected_before: bool,
 }
 
-impl Session<Client> {
-    /// Accepts a SUBSCRIBE to be sent, now or once there is a connection.
-    ///
-    /// Its end comes as `Subscribed` or `Failed` with the token. If the connection breaks before the
-    /// answer, it is sent again with the next one. MQTT 5.0 section 3.8.
-    ///
-    /// # Errors
-    ///
-    /// `Invalid` if the packet breaks a rule or needs another version, `NotSupported` if the server has
-    /// said that it does not have what is asked for, `Full` if too many requests wait for an answer.
-    pub fn subscribe(&mut self, subscribe: Subscribe) -> Result<Token, CommandError> {
-        if let Some(limits) = self.core.limits()
+impl Client {
+    pub(super) fn subscribe(
+        &self,
+        core: &mut Core,
+        subscribe: Subscribe,
+    ) -> Result<Token, CommandError> {
+        if let Some(limits) = core.limits()
             && let Some(what) = limits.lacks_for_subscribe(&subscribe)
         {
             return Err(CommandError::NotSupported(what));
         }
-        self.request(Request::Subscribe(Box::new(subscribe)))
+        self.request(core, Request::Subscribe(Box::new(subscribe)))
     }
 
-    /// Accepts an UNSUBSCRIBE to be sent, now or once there is a connection.
-    ///
-    /// Its end comes as `Unsubscribed` or `Failed` with the token. If the connection breaks before the
-    /// answer, it is sent again with the next one. MQTT 5.0 section 3.10.
-    ///
-    /// # Errors
-    ///
-    /// As for [`subscribe`](Session::subscribe).
-    pub fn unsubscribe(&mut self, unsubscribe: Unsubscribe) -> Result<Token, CommandError> {
-        self.request(Request::Unsubscribe(Box::new(unsubscribe)))
+    pub(super) fn unsubscribe(
+        &self,
+        core: &mut Core,
+        unsubscribe: Unsubscribe,
+    ) -> Result<Token, CommandError> {
+        self.request(core, Request::Unsubscribe(Box::new(unsubscribe)))
     }
 
-    fn request(&mut self, request: Request) -> Result<Token, CommandError> {
-        let packet = request.into_packet(ANY_ID);
-        let size = codec::encoded_len(&packet, self.role.config.version)?;
-        if let Some(limits) = self.core.limits()
+    fn request(&self, core: &mut Core, request: Request) -> Result<Token, CommandError> {
+        let packet = request.into_packet(PacketId::MIN);
+        let size = codec::encoded_len(&packet, self.config.version)?;
+        if let Some(limits) = core.limits()
             && size > limits.maximum_packet_size as usize
         {
             return Err(CommandError::TooLarge { size, limit: limits.maximum_packet_size });
@@ -71,19 +61,15 @@ impl Session<Client> {
         let Some(request) = Request::from_packet(packet) else {
             return Err(CommandError::Unexpected("this is no request"));
         };
-        self.core.request(request)
+        core.request(request)
     }
 
-    /// Returns the configuration, with the Client Identifier that the server has assigned.
-    pub fn config(&self) -> &ClientConfig {
-        &self.role.config
+    pub(super) const fn config(&self) -> &ClientConfig {
+        &self.config
     }
 
-    /// Returns the configuration to change it; it takes effect with the next connection.
-    ///
-    /// Another version than that of the messages that are held makes those fail which need MQTT 5.0.
-    pub fn config_mut(&mut self) -> &mut ClientConfig {
-        &mut self.role.config
+    pub(super) const fn config_mut(&mut self) -> &mut ClientConfig {
+        &mut self.config
     }
 }
 

@@ -7,22 +7,20 @@ use core::time::Duration;
 use bytes::BytesMut;
 
 use super::config::Bounds;
-use super::error::{CloseReason, CommandError, PeerError, PublishError};
-use super::event::{Event, Message};
-use super::inbound::{Arrival, Arrivals, Inbound};
+use super::error::{CloseReason, CommandError, PeerError};
+use super::event::Event;
+use super::inbound::{Arrivals, Inbound};
 use super::limits::Limits;
 use super::link::{Link, Phase, Reply};
-use super::outbound::{Outbound, Request, Sending, has_v5_properties};
-use super::role::Logic;
+use super::outbound::{Outbound, Sending};
 use super::timers::Timer;
-use crate::codec;
-use crate::packet::{
-    Ack, AckProperties, Disconnect, Packet, Property, Publish, PublishPacket, Will,
-};
+use crate::packet::{Auth, Disconnect, Packet, Will};
 use crate::reason::ReasonCode;
 use crate::time::Instant;
-use crate::txbuf::TxBuf;
-use crate::types::{AckId, PacketId, PacketType, QoS, Token, Version};
+use crate::types::{PacketType, QoS, Version};
+
+mod receive;
+mod transmit;
 
 /// What a session keeps while it is not connected, to be handed to a later one.
 #[derive(Debug, Default)]
@@ -137,8 +135,6 @@ impl Core {
         self.now
     }
 
-    // --- the life of a connection ---
-
     /// Begins a connection.
     pub(super) fn open(&mut self, version: Version, limits: Limits) {
         self.last_words = None;
@@ -248,309 +244,6 @@ impl Core {
         }
     }
 
-    // --- what comes in ---
-
-    pub(super) fn input<R: Logic>(&mut self, role: &mut R, input: &mut BytesMut, now: Instant) {
-        if input.is_empty() {
-            return;
-        }
-        self.received(now);
-        loop {
-            let result: Result<(), PeerError> = match self.phase() {
-                Phase::Closed => {
-                    input.clear();
-                    return;
-                }
-                // One packet decides about what follows it.
-                Phase::Connecting => match role.first(self, input, now) {
-                    Ok(true) => continue,
-                    Ok(false) => return,
-                    Err(error) => Err(error),
-                },
-                Phase::Accepting => return,
-                Phase::Connected | Phase::Closing => match self.packets(role, input, now) {
-                    Ok(()) => return,
-                    Err(error) => Err(error),
-                },
-            };
-            if let Err(error) = result {
-                let code = error.reason();
-                self.end_for(CloseReason::Peer(error), code);
-            }
-        }
-    }
-
-    /// Handles all whole packets of the input, as parts of one block.
-    fn packets<R: Logic>(
-        &mut self,
-        role: &mut R,
-        input: &mut BytesMut,
-        now: Instant,
-    ) -> Result<(), PeerError> {
-        let Some(version) = self.link().map(|link| link.version) else { return Ok(()) };
-        let max = self.settings.maximum_packet_size;
-        let mut whole = 0;
-        // A bad header is found again below, after the packets before it.
-        while let Some(rest) = input.get(whole..)
-            && let Ok(Some(header)) = codec::header(rest, max)
-            && header.packet_len as usize <= rest.len()
-        {
-            whole += header.packet_len as usize;
-        }
-        let block = input.split_to(whole).freeze();
-        let mut at = 0;
-        while let Some(header) = codec::header(block.get(at..).unwrap_or_default(), max)? {
-            let packet = codec::decode_at(&block, at, header, version)?;
-            at += header.packet_len as usize;
-            self.packet(role, packet, now)?;
-            if self.connection.is_none() {
-                input.clear();
-                return Ok(());
-            }
-        }
-        codec::header(input, max)?;
-        Ok(())
-    }
-
-    #[inline]
-    fn packet<R: Logic>(
-        &mut self,
-        role: &mut R,
-        packet: Packet,
-        now: Instant,
-    ) -> Result<(), PeerError> {
-        let Some(connection) = &mut self.connection else { return Ok(()) };
-        let Connection { link, sending, arrivals, .. } = connection;
-        let (outbound, events) = (&mut self.state.outbound, &mut self.events);
-        let packet_type = packet.packet_type();
-        let answer = match packet {
-            Packet::Publish(publish) => return self.publish_in(publish),
-            Packet::PubAck(ack) => outbound.puback(sending, link.number, ack, events),
-            Packet::PubRec(ack) => {
-                outbound.pubrec(sending, link.number, ack, link.version, events).map(|answer| {
-                    if let Some(ack) = answer {
-                        link.replies.push_back(Reply::Ack(PacketType::PubRel, ack));
-                    }
-                    None
-                })
-            }
-            Packet::PubRel(ack) => {
-                let known = self.state.inbound.pubrel(arrivals, ack.packet_id);
-                let unknown = !known && link.version.is_v5();
-                let reason = if unknown {
-                    ReasonCode::PACKET_IDENTIFIER_NOT_FOUND
-                } else {
-                    ReasonCode::SUCCESS
-                };
-                let ack = Ack::new(ack.packet_id, reason);
-                link.replies.push_back(Reply::Ack(PacketType::PubComp, ack));
-                Ok(None)
-            }
-            Packet::PubComp(ack) => outbound.pubcomp(sending, link.number, ack, events),
-            Packet::SubAck(ack) if self.settings.is_client() => {
-                outbound.suback(sending, ack, events)
-            }
-            Packet::UnsubAck(ack) if self.settings.is_client() => {
-                outbound.unsuback(sending, ack, link.version, events)
-            }
-            other => return role.packet(self, other, now),
-        };
-        self.make_writable();
-        match answer {
-            Ok(_) => Ok(()),
-            Err(rule) => Err(protocol(packet_type, rule, ReasonCode::PROTOCOL_ERROR)),
-        }
-    }
-
-    #[inline]
-    fn publish_in(&mut self, mut publish: PublishPacket) -> Result<(), PeerError> {
-        let Some(connection) = &mut self.connection else { return Ok(()) };
-        let Connection { link, arrivals, receive_maximum, .. } = connection;
-        let broken = |rule, reason| protocol(PacketType::Publish, rule, reason);
-        if publish.qos() > self.settings.maximum_qos {
-            let rule = "the QoS is above the Maximum QoS";
-            return Err(broken(rule, ReasonCode::QOS_NOT_SUPPORTED));
-        }
-        if publish.retain() && !self.settings.retain_available {
-            let rule = "RETAIN is set although Retain Available is 0";
-            return Err(broken(rule, ReasonCode::RETAIN_NOT_SUPPORTED));
-        }
-        if !self.settings.is_client()
-            && publish.properties().any(|p| matches!(p, Property::SubscriptionIdentifier(_)))
-        {
-            let rule = "a client sends no Subscription Identifier";
-            return Err(broken(rule, ReasonCode::PROTOCOL_ERROR));
-        }
-        if let Some(alias) = publish.topic_alias() {
-            link.resolve(&mut publish, alias)
-                .map_err(|(rule, reason)| protocol(PacketType::Publish, rule, reason))?;
-        }
-        match self.state.inbound.publish(arrivals, &publish, *receive_maximum) {
-            Arrival::Deliver(ack) => {
-                self.events.push_back(Event::Message(Message { publish, ack }));
-            }
-            Arrival::Repeated => self.answer(),
-            Arrival::TooMany => {
-                let rule = "there are more unanswered messages than Receive Maximum permits";
-                return Err(broken(rule, ReasonCode::RECEIVE_MAXIMUM_EXCEEDED));
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn ack(&mut self, ack: AckId, reason: ReasonCode, properties: AckProperties) {
-        let arrivals = self.connection.as_mut().map(|connection| &mut connection.arrivals);
-        // A code that PUBACK and PUBREC do not have still says whether the message was taken.
-        let reason = match reason.is_valid_in(PacketType::PubAck) {
-            true => reason,
-            false if reason.is_error() => ReasonCode::UNSPECIFIED_ERROR,
-            false => ReasonCode::SUCCESS,
-        };
-        self.state.inbound.ack(arrivals, ack, (reason, properties));
-        self.answer();
-    }
-
-    /// Queues the acknowledgements that may leave now.
-    fn answer(&mut self) {
-        let Some(Connection { link, arrivals, .. }) = &mut self.connection else { return };
-        let v5 = link.version.is_v5();
-        while let Some((packet, ack)) = self.state.inbound.next_answer(arrivals, v5) {
-            link.replies.push_back(Reply::Ack(packet, ack));
-        }
-    }
-
-    // --- what goes out ---
-
-    #[inline]
-    pub(super) fn publish(
-        &mut self,
-        publish: Publish,
-        now: Instant,
-    ) -> Result<Token, PublishError> {
-        let link = self.link();
-        let version = link.map(|link| link.version).or(self.settings.version);
-        if link.is_some_and(|link| link.phase == Phase::Closing) {
-            return Err(PublishError::Closing(Box::new(publish)));
-        }
-        if self.settings.is_client()
-            && let Some(fields) = publish.properties.get()
-        {
-            if !fields.subscription_identifiers.is_empty() {
-                let what = "subscription identifiers in messages from a client";
-                return Err(PublishError::NotSupported(what));
-            }
-            if version.is_some_and(|version| !version.is_v5()) && has_v5_properties(fields) {
-                let what = "properties of messages: they need MQTT 5.0";
-                return Err(PublishError::NotSupported(what));
-            }
-        }
-        if let Some(link) = link.filter(|link| link.phase == Phase::Connected) {
-            if let Some(what) = link.limits.lacks_for_publish(&publish) {
-                return Err(PublishError::NotSupported(what));
-            }
-            let oversize = Outbound::oversize(&publish, &link.wire());
-            if let Some(size) = oversize.map_err(PublishError::Invalid)? {
-                let limit = link.limits.maximum_packet_size;
-                return Err(PublishError::TooLarge { size, limit });
-            }
-        }
-        let size = Outbound::size(&publish);
-        if !self.state.outbound.has_room(size, &self.settings.bounds) {
-            self.refused = true;
-            return Err(PublishError::Full(Box::new(publish)));
-        }
-        Ok(self.state.outbound.push(publish, size, now))
-    }
-
-    pub(super) fn cancel(&mut self, token: Token) -> Option<Publish> {
-        let publish = self.state.outbound.cancel(token)?;
-        self.make_writable();
-        Some(publish)
-    }
-
-    /// Says that there is room again, if somebody was told that there was none.
-    fn make_writable(&mut self) {
-        if self.refused && self.state.outbound.has_room(0, &self.settings.bounds) {
-            self.refused = false;
-            self.events.push_back(Event::Writable);
-        }
-    }
-
-    pub(super) fn request(&mut self, request: Request) -> Result<Token, CommandError> {
-        if self.link().is_some_and(|link| link.phase == Phase::Closing) {
-            return Err(CommandError::NotConnected);
-        }
-        if self.state.outbound.requests() >= self.settings.bounds.requests {
-            return Err(CommandError::Full);
-        }
-        Ok(self.state.outbound.push_request(request))
-    }
-
-    pub(super) fn transmit(&mut self, out: &mut TxBuf, now: Instant) -> bool {
-        let before = out.len();
-        if self.connection.is_some() {
-            if let Err(reason) = self.transmit_connection(out, now) {
-                self.end(reason);
-            }
-            if out.len() > before {
-                self.sent(now);
-                self.make_writable();
-            }
-        }
-        if let Some((version, packet)) = self.last_words.take() {
-            // It was made to fit; if the peer takes not even that, there is nothing left to say.
-            let _ = codec::encode(&packet, version, out);
-        }
-        out.len() > before
-    }
-
-    fn transmit_connection(&mut self, out: &mut TxBuf, now: Instant) -> Result<(), CloseReason> {
-        let Some(connection) = &mut self.connection else { return Ok(()) };
-        let Connection { link, sending, .. } = connection;
-        let outbound = &mut self.state.outbound;
-        while let Some(packet) = link.handshake.pop_front() {
-            codec::encode(&packet, link.version, out).map_err(CloseReason::Local)?;
-        }
-        if !matches!(link.phase, Phase::Connected | Phase::Closing) {
-            return Ok(());
-        }
-        while !out.is_full()
-            && let Some(reply) = link.replies.pop_front()
-        {
-            link.encode_reply(reply, out).map_err(CloseReason::Local)?;
-        }
-        if link.ping_due && !out.is_full() {
-            link.ping_due = false;
-            link.ping_outstanding = true;
-            codec::encode(&Packet::PingReq, link.version, out).map_err(CloseReason::Local)?;
-            let deadline = self.settings.ping_timeout.map(|timeout| now + timeout);
-            link.timers.set(Timer::PingResp, deadline);
-        }
-        let wire = link.wire();
-        let events = &mut self.events;
-        while !out.is_full() && outbound.resend(sending, &wire, out, now, events) {}
-        while !out.is_full() && outbound.send_request(&wire, out, events) {}
-        while !out.is_full()
-            && !Outbound::is_resending(sending)
-            && outbound.send_next(sending, &wire, out, now, events)
-        {}
-        if link.phase == Phase::Closing && !out.is_full() {
-            let disconnect = link.disconnect.take().unwrap_or_default();
-            let version = link.version;
-            let packet = match version {
-                Version::V5 => Some(Packet::Disconnect(link.shortened(disconnect))),
-                _ => self.settings.is_client().then(|| Packet::Disconnect(Disconnect::default())),
-            };
-            if let Some(packet) = packet {
-                codec::encode(&packet, version, out).map_err(CloseReason::Local)?;
-            }
-            return Err(CloseReason::Requested);
-        }
-        Ok(())
-    }
-
-    // --- time ---
-
     /// Something was sent: the client's Keep Alive begins anew.
     fn sent(&mut self, now: Instant) {
         let client = self.settings.is_client();
@@ -582,8 +275,6 @@ impl Core {
     pub(super) fn take_due(&mut self, timer: Timer, now: Instant) -> bool {
         self.link_mut().is_some_and(|link| link.timers.take_due(timer, now))
     }
-
-    // --- getters ---
 
     #[inline]
     pub(super) fn poll_event(&mut self) -> Option<Event> {
@@ -630,5 +321,27 @@ impl Core {
     }
 }
 
-/// Any identifier: for checks of packets that have none yet.
-pub(super) const ANY_ID: PacketId = PacketId::MIN;
+/// What one role does differently from the other: what the core asks it to do.
+#[allow(unreachable_pub, reason = "public in name only: it seals `Role`")]
+pub trait Logic: Sized {
+    /// A transport is open.
+    fn open(&mut self, core: &mut Core, now: Instant);
+
+    /// A packet came that the roles do not share.
+    fn packet(&mut self, core: &mut Core, packet: Packet, now: Instant) -> Result<(), PeerError>;
+
+    /// Bytes came, after which the first whole packet of the connection may be there.
+    fn first(
+        &mut self,
+        core: &mut Core,
+        input: &mut BytesMut,
+        now: Instant,
+    ) -> Result<bool, PeerError>;
+
+    /// Time has passed.
+    fn timeout(&mut self, core: &mut Core, now: Instant);
+
+    fn check_disconnect(&self, core: &Core, disconnect: &Disconnect) -> Result<(), CommandError>;
+
+    fn authenticate(&mut self, core: &mut Core, auth: Auth) -> Result<(), CommandError>;
+}

@@ -6,14 +6,13 @@ use core::time::Duration;
 
 use bytes::BytesMut;
 
-use super::Session;
 use super::config::ServerConfig;
-use super::core::{Core, SessionState, Settings, protocol};
+use super::core::{Core, Logic, SessionState, Settings, protocol};
 use super::error::{CloseReason, CommandError, PeerError, Timeout};
 use super::event::Event;
 use super::limits::Limits;
 use super::link::{Phase, Reply};
-use super::role::{Logic, Role};
+use super::role::Role;
 use super::timers::Timer;
 use crate::codec;
 use crate::error::DecodeCause;
@@ -46,26 +45,20 @@ pub struct Accept {
     pub state: Option<SessionState>,
 }
 
-impl Session<Server> {
-    /// Accepts the connection that [`Event::Connect`] asked for.
-    ///
-    /// Call [`handle_input`](Session::handle_input) again afterwards: a client may send before it has
-    /// CONNACK. MQTT 5.0 section 3.1.4.
-    ///
-    /// # Errors
-    ///
-    /// `Unexpected` if no connection waits for this, or if the client needs an Assigned Client Identifier
-    /// (or an Authentication Method) and there is none; `Invalid` if the packet breaks a rule.
-    pub fn accept(&mut self, accept: Accept, now: Instant) -> Result<(), CommandError> {
-        let now = self.core.advance(now);
-        let Session { core, role } = self;
-        let (Phase::Accepting, Some(connect)) = (core.phase(), &role.connect) else {
+impl Server {
+    pub(super) fn accept(
+        &self,
+        core: &mut Core,
+        accept: Accept,
+        now: Instant,
+    ) -> Result<(), CommandError> {
+        let (Phase::Accepting, Some(connect)) = (core.phase(), &self.connect) else {
             return Err(CommandError::Unexpected("no connection waits to be accepted"));
         };
         let version = core.link().map_or(Version::V5, |link| link.version);
         let state = accept.state.filter(|_| !connect.clean_start);
-        let connack = role.connack(connect, accept.connack, state.is_some(), version)?;
-        let mut limits = Limits::of_client(connect, role.config.max_in_flight);
+        let connack = self.connack(connect, accept.connack, state.is_some(), version)?;
+        let mut limits = Limits::of_client(connect, self.config.max_in_flight);
         let keep_alive = connack.server_keep_alive.unwrap_or(connect.keep_alive);
         let receive_maximum = match version {
             Version::V5 => connack.receive_maximum.unwrap_or(u16::MAX).into(),
@@ -89,17 +82,8 @@ impl Session<Server> {
         Ok(())
     }
 
-    /// Refuses the connection that [`Event::Connect`] asked for; `Closed` follows.
-    ///
-    /// In MQTT 3.x a reason that has no return code closes the connection without a word
-    /// (MQTT-3.2.2-6).
-    ///
-    /// # Errors
-    ///
-    /// `Unexpected` if no connection waits for this, `Invalid` if the reason is no refusal.
-    pub fn refuse(&mut self, connack: ConnAck, now: Instant) -> Result<(), CommandError> {
-        self.core.advance(now);
-        let Some(link) = self.core.link().filter(|link| link.phase == Phase::Accepting) else {
+    pub(super) fn refuse(core: &mut Core, connack: ConnAck) -> Result<(), CommandError> {
+        let Some(link) = core.link().filter(|link| link.phase == Phase::Accepting) else {
             return Err(CommandError::Unexpected("no connection waits to be refused"));
         };
         if !connack.reason.is_error() {
@@ -114,25 +98,16 @@ impl Session<Server> {
             _ => connack.reason.to_return_code().map(|_| ConnAck::new(connack.reason)),
         };
         let last = last.map(|connack| Packet::ConnAck(Box::new(connack)));
-        self.core.end_with(CloseReason::Refused(Box::new(connack)), last);
+        core.end_with(CloseReason::Refused(Box::new(connack)), last);
         Ok(())
     }
 
-    /// Answers a SUBSCRIBE or an UNSUBSCRIBE with one reason code for each of its filters.
-    ///
-    /// In MQTT 3.x an error is told as 0x80, and UNSUBACK has no codes. An answer to a connection that
-    /// is gone does nothing.
-    ///
-    /// # Errors
-    ///
-    /// `Unexpected` if the number of codes is wrong or the request was answered before, `Invalid` if a code
-    /// does not belong there.
-    pub fn grant(
-        &mut self,
+    pub(super) fn grant(
+        core: &mut Core,
         request: RequestId,
         reasons: Vec<ReasonCode>,
     ) -> Result<(), CommandError> {
-        let Some(link) = self.core.link_mut().filter(|link| link.number == request.link) else {
+        let Some(link) = core.link_mut().filter(|link| link.number == request.link) else {
             return Ok(());
         };
         let open = link.requests.iter().position(|(id, ..)| *id == request.packet_id);
@@ -162,12 +137,6 @@ impl Session<Server> {
         link.requests.swap_remove(at);
         link.replies.push_back(Reply::Packet(Box::new(answer)));
         Ok(())
-    }
-
-    /// Returns the version that the client speaks, from [`Event::Connect`] on.
-    pub fn version(&self) -> Option<Version> {
-        let link = self.core.link().filter(|link| link.phase != Phase::Connecting);
-        link.map(|link| link.version)
     }
 }
 

@@ -1,0 +1,195 @@
+//! What comes in: packets of both roles are handled here, the others by the role.
+
+use bytes::BytesMut;
+
+use super::{Connection, Core, Logic, protocol};
+use crate::codec;
+use crate::packet::{Ack, AckProperties, Packet, Property, PublishPacket};
+use crate::reason::ReasonCode;
+use crate::session::error::{CloseReason, PeerError};
+use crate::session::event::{Event, Message};
+use crate::session::inbound::Arrival;
+use crate::session::link::{Phase, Reply};
+use crate::time::Instant;
+use crate::types::{AckId, PacketType};
+
+impl Core {
+    pub(in crate::session) fn input<R: Logic>(
+        &mut self,
+        role: &mut R,
+        input: &mut BytesMut,
+        now: Instant,
+    ) {
+        if input.is_empty() {
+            return;
+        }
+        self.received(now);
+        loop {
+            let result: Result<(), PeerError> = match self.phase() {
+                Phase::Closed => {
+                    input.clear();
+                    return;
+                }
+                // One packet decides about what follows it.
+                Phase::Connecting => match role.first(self, input, now) {
+                    Ok(true) => continue,
+                    Ok(false) => return,
+                    Err(error) => Err(error),
+                },
+                Phase::Accepting => return,
+                Phase::Connected | Phase::Closing => match self.packets(role, input, now) {
+                    Ok(()) => return,
+                    Err(error) => Err(error),
+                },
+            };
+            if let Err(error) = result {
+                let code = error.reason();
+                self.end_for(CloseReason::Peer(error), code);
+            }
+        }
+    }
+
+    /// Handles all whole packets of the input, as parts of one block.
+    fn packets<R: Logic>(
+        &mut self,
+        role: &mut R,
+        input: &mut BytesMut,
+        now: Instant,
+    ) -> Result<(), PeerError> {
+        let Some(version) = self.link().map(|link| link.version) else { return Ok(()) };
+        let max = self.settings.maximum_packet_size;
+        let mut whole = 0;
+        // A bad header is found again below, after the packets before it.
+        while let Some(rest) = input.get(whole..)
+            && let Ok(Some(header)) = codec::header(rest, max)
+            && header.packet_len as usize <= rest.len()
+        {
+            whole += header.packet_len as usize;
+        }
+        let block = input.split_to(whole).freeze();
+        let mut at = 0;
+        while let Some(header) = codec::header(block.get(at..).unwrap_or_default(), max)? {
+            let packet = codec::decode_at(&block, at, header, version)?;
+            at += header.packet_len as usize;
+            self.packet(role, packet, now)?;
+            if self.connection.is_none() {
+                input.clear();
+                return Ok(());
+            }
+        }
+        codec::header(input, max)?;
+        Ok(())
+    }
+
+    #[inline]
+    fn packet<R: Logic>(
+        &mut self,
+        role: &mut R,
+        packet: Packet,
+        now: Instant,
+    ) -> Result<(), PeerError> {
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        let Connection { link, sending, arrivals, .. } = connection;
+        let (outbound, events) = (&mut self.state.outbound, &mut self.events);
+        let packet_type = packet.packet_type();
+        let answer = match packet {
+            Packet::Publish(publish) => return self.publish_in(publish),
+            Packet::PubAck(ack) => outbound.puback(sending, link.number, ack, events),
+            Packet::PubRec(ack) => {
+                outbound.pubrec(sending, link.number, ack, link.version, events).map(|answer| {
+                    if let Some(ack) = answer {
+                        link.replies.push_back(Reply::Ack(PacketType::PubRel, ack));
+                    }
+                    None
+                })
+            }
+            Packet::PubRel(ack) => {
+                let known = self.state.inbound.pubrel(arrivals, ack.packet_id);
+                let unknown = !known && link.version.is_v5();
+                let reason = if unknown {
+                    ReasonCode::PACKET_IDENTIFIER_NOT_FOUND
+                } else {
+                    ReasonCode::SUCCESS
+                };
+                let ack = Ack::new(ack.packet_id, reason);
+                link.replies.push_back(Reply::Ack(PacketType::PubComp, ack));
+                Ok(None)
+            }
+            Packet::PubComp(ack) => outbound.pubcomp(sending, link.number, ack, events),
+            Packet::SubAck(ack) if self.settings.is_client() => {
+                outbound.suback(sending, ack, events)
+            }
+            Packet::UnsubAck(ack) if self.settings.is_client() => {
+                outbound.unsuback(sending, ack, link.version, events)
+            }
+            other => return role.packet(self, other, now),
+        };
+        self.make_writable();
+        match answer {
+            Ok(_) => Ok(()),
+            Err(rule) => Err(protocol(packet_type, rule, ReasonCode::PROTOCOL_ERROR)),
+        }
+    }
+
+    #[inline]
+    fn publish_in(&mut self, mut publish: PublishPacket) -> Result<(), PeerError> {
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        let Connection { link, arrivals, receive_maximum, .. } = connection;
+        let broken = |rule, reason| protocol(PacketType::Publish, rule, reason);
+        if publish.qos() > self.settings.maximum_qos {
+            let rule = "the QoS is above the Maximum QoS";
+            return Err(broken(rule, ReasonCode::QOS_NOT_SUPPORTED));
+        }
+        if publish.retain() && !self.settings.retain_available {
+            let rule = "RETAIN is set although Retain Available is 0";
+            return Err(broken(rule, ReasonCode::RETAIN_NOT_SUPPORTED));
+        }
+        if !self.settings.is_client()
+            && publish.properties().any(|p| matches!(p, Property::SubscriptionIdentifier(_)))
+        {
+            let rule = "a client sends no Subscription Identifier";
+            return Err(broken(rule, ReasonCode::PROTOCOL_ERROR));
+        }
+        if let Some(alias) = publish.topic_alias() {
+            link.resolve(&mut publish, alias)
+                .map_err(|(rule, reason)| protocol(PacketType::Publish, rule, reason))?;
+        }
+        match self.state.inbound.publish(arrivals, &publish, *receive_maximum) {
+            Arrival::Deliver(ack) => {
+                self.events.push_back(Event::Message(Message { publish, ack }));
+            }
+            Arrival::Repeated => self.answer(),
+            Arrival::TooMany => {
+                let rule = "there are more unanswered messages than Receive Maximum permits";
+                return Err(broken(rule, ReasonCode::RECEIVE_MAXIMUM_EXCEEDED));
+            }
+        }
+        Ok(())
+    }
+
+    pub(in crate::session) fn ack(
+        &mut self,
+        ack: AckId,
+        reason: ReasonCode,
+        properties: AckProperties,
+    ) {
+        let arrivals = self.connection.as_mut().map(|connection| &mut connection.arrivals);
+        // A code that PUBACK and PUBREC do not have still says whether the message was taken.
+        let reason = match reason.is_valid_in(PacketType::PubAck) {
+            true => reason,
+            false if reason.is_error() => ReasonCode::UNSPECIFIED_ERROR,
+            false => ReasonCode::SUCCESS,
+        };
+        self.state.inbound.ack(arrivals, ack, (reason, properties));
+        self.answer();
+    }
+
+    /// Queues the acknowledgements that may leave now.
+    fn answer(&mut self) {
+        let Some(Connection { link, arrivals, .. }) = &mut self.connection else { return };
+        let v5 = link.version.is_v5();
+        while let Some((packet, ack)) = self.state.inbound.next_answer(arrivals, v5) {
+            link.replies.push_back(Reply::Ack(packet, ack));
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What goes out: commands that wait, and the order in which packets leave.
+
+use alloc::boxed::Box;
+
+use super::{Connection, Core};
+use crate::codec;
+use crate::packet::{Disconnect, Packet, Publish};
+use crate::session::error::{CloseReason, CommandError, PublishError};
+use crate::session::event::Event;
+use crate::session::link::Phase;
+use crate::session::outbound::{Outbound, Request, has_v5_properties};
+use crate::session::timers::Timer;
+use crate::time::Instant;
+use crate::txbuf::TxBuf;
+use crate::types::{Token, Version};
+
+impl Core {
+    #[inline]
+    pub(in crate::session) fn publish(
+        &mut self,
+        publish: Publish,
+        now: Instant,
+    ) -> Result<Token, PublishError> {
+        let link = self.link();
+        let version = link.map(|link| link.version).or(self.settings.version);
+        if link.is_some_and(|link| link.phase == Phase::Closing) {
+            return Err(PublishError::Closing(Box::new(publish)));
+        }
+        if self.settings.is_client()
+            && let Some(fields) = publish.properties.get()
+        {
+            if !fields.subscription_identifiers.is_empty() {
+                let what = "subscription identifiers in messages from a client";
+                return Err(PublishError::NotSupported(what));
+            }
+            if version.is_some_and(|version| !version.is_v5()) && has_v5_properties(fields) {
+                let what = "properties of messages: they need MQTT 5.0";
+                return Err(PublishError::NotSupported(what));
+            }
+        }
+        if let Some(link) = link.filter(|link| link.phase == Phase::Connected) {
+            if let Some(what) = link.limits.lacks_for_publish(&publish) {
+                return Err(PublishError::NotSupported(what));
+            }
+            let oversize = Outbound::oversize(&publish, &link.wire());
+            if let Some(size) = oversize.map_err(PublishError::Invalid)? {
+                let limit = link.limits.maximum_packet_size;
+                return Err(PublishError::TooLarge { size, limit });
+            }
+        }
+        let size = Outbound::size(&publish);
+        if !self.state.outbound.has_room(size, &self.settings.bounds) {
+            self.refused = true;
+            return Err(PublishError::Full(Box::new(publish)));
+        }
+        Ok(self.state.outbound.push(publish, size, now))
+    }
+
+    pub(in crate::session) fn cancel(&mut self, token: Token) -> Option<Publish> {
+        let publish = self.state.outbound.cancel(token)?;
+        self.make_writable();
+        Some(publish)
+    }
+
+    /// Says that there is room again, if somebody was told that there was none.
+    pub(super) fn make_writable(&mut self) {
+        if self.refused && self.state.outbound.has_room(0, &self.settings.bounds) {
+            self.refused = false;
+            self.events.push_back(Event::Writable);
+        }
+    }
+
+    pub(in crate::session) fn request(&mut self, request: Request) -> Result<Token, CommandError> {
+        if self.link().is_some_and(|link| link.phase == Phase::Closing) {
+            return Err(CommandError::NotConnected);
+        }
+        if self.state.outbound.requests() >= self.settings.bounds.requests {
+            return Err(CommandError::Full);
+        }
+        Ok(self.state.outbound.push_request(request))
+    }
+
+    pub(in crate::session) fn transmit(&mut self, out: &mut TxBuf, now: Instant) -> bool {
+        let before = out.len();
+        if self.connection.is_some() {
+            if let Err(reason) = self.transmit_connection(out, now) {
+                self.end(reason);
+            }
+            if out.len() > before {
+                self.sent(now);
+                self.make_writable();
+            }
+        }
+        if let Some((version, packet)) = self.last_words.take() {
+            // It was made to fit; if the peer takes not even that, there is nothing left to say.
+            let _ = codec::encode(&packet, version, out);
+        }
+        out.len() > before
+    }
+
+    fn transmit_connection(&mut self, out: &mut TxBuf, now: Instant) -> Result<(), CloseReason> {
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        let Connection { link, sending, .. } = connection;
+        let outbound = &mut self.state.outbound;
+        while let Some(packet) = link.handshake.pop_front() {
+            codec::encode(&packet, link.version, out).map_err(CloseReason::Local)?;
+        }
+        if !matches!(link.phase, Phase::Connected | Phase::Closing) {
+            return Ok(());
+        }
+        while !out.is_full()
+            && let Some(reply) = link.replies.pop_front()
+        {
+            link.encode_reply(reply, out).map_err(CloseReason::Local)?;
+        }
+        if link.ping_due && !out.is_full() {
+            link.ping_due = false;
+            link.ping_outstanding = true;
+            codec::encode(&Packet::PingReq, link.version, out).map_err(CloseReason::Local)?;
+            let deadline = self.settings.ping_timeout.map(|timeout| now + timeout);
+            link.timers.set(Timer::PingResp, deadline);
+        }
+        let wire = link.wire();
+        let events = &mut self.events;
+        while !out.is_full() && outbound.resend(sending, &wire, out, now, events) {}
+        while !out.is_full() && outbound.send_request(&wire, out, events) {}
+        while !out.is_full()
+            && !Outbound::is_resending(sending)
+            && outbound.send_next(sending, &wire, out, now, events)
+        {}
+        if link.phase == Phase::Closing && !out.is_full() {
+            let disconnect = link.disconnect.take().unwrap_or_default();
+            let version = link.version;
+            let packet = match version {
+                Version::V5 => Some(Packet::Disconnect(link.shortened(disconnect))),
+                _ => self.settings.is_client().then(|| Packet::Disconnect(Disconnect::default())),
+            };
+            if let Some(packet) = packet {
+                codec::encode(&packet, version, out).map_err(CloseReason::Local)?;
+            }
+            return Err(CloseReason::Requested);
+        }
+        Ok(())
+    }
+}
