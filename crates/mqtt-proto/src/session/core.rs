@@ -27,6 +27,9 @@ mod transmit;
 pub struct SessionState {
     outbound: Outbound,
     inbound: Inbound,
+    /// The number of the last connection. It is part of the state because what is in flight remembers
+    /// on which connection it was sent, and a server goes on with it in another `Session`.
+    links: u32,
 }
 
 impl SessionState {
@@ -84,7 +87,6 @@ pub struct Core {
     last_words: Option<(Version, Packet)>,
     events: VecDeque<Event>,
     now: Instant,
-    links: u32,
     /// Whether a message was handed back, so that `Writable` has to follow.
     refused: bool,
 }
@@ -119,7 +121,6 @@ impl Core {
             last_words: None,
             events: VecDeque::new(),
             now: Instant::EPOCH,
-            links: 0,
             refused: false,
         }
     }
@@ -138,9 +139,8 @@ impl Core {
     /// Begins a connection.
     pub(super) fn open(&mut self, version: Version, limits: Limits) {
         self.last_words = None;
-        self.links = self.links.wrapping_add(1);
         self.connection = Some(Connection {
-            link: Link::new(self.links, version, limits),
+            link: Link::new(version, limits),
             sending: Sending::default(),
             arrivals: Arrivals::default(),
             receive_maximum: u32::MAX,
@@ -151,6 +151,8 @@ impl Core {
     /// Lets messages flow: the connection was accepted.
     pub(super) fn establish(&mut self, limits: Limits, receive_maximum: u32, now: Instant) {
         let Some(connection) = &mut self.connection else { return };
+        self.state.links = self.state.links.wrapping_add(1);
+        connection.link.number = self.state.links;
         connection.link.phase = Phase::Connected;
         connection.link.limits = limits;
         connection.link.timers.stop(Timer::Connect);
@@ -310,7 +312,7 @@ impl Core {
 
     pub(super) fn stats(&self) -> Stats {
         let arrivals = self.connection.as_ref().map(|connection| &connection.arrivals);
-        let SessionState { outbound, inbound } = &self.state;
+        let SessionState { outbound, inbound, .. } = &self.state;
         Stats {
             queued: outbound.queued(),
             in_flight: outbound.messages_in_flight(),

@@ -42,7 +42,7 @@ pub(super) enum Reply {
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Link {
-    /// Tells this connection from the ones before it.
+    /// Tells this connection from the ones before it; given when it is accepted.
     pub(super) number: u32,
     pub(super) version: Version,
     pub(super) phase: Phase,
@@ -68,9 +68,9 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(number: u32, version: Version, limits: Limits) -> Link {
+    pub(super) fn new(version: Version, limits: Limits) -> Link {
         Link {
-            number,
+            number: 0,
             version,
             phase: Phase::Connecting,
             limits,

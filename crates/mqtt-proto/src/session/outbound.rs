@@ -63,8 +63,11 @@ enum Exchange {
         expires: Option<Instant>,
         size: usize,
     },
-    /// PUBREC has come: the message is freed, and only PUBREL is ever sent again.
-    Released,
+    /// PUBREC has come: the message is freed, and only PUBREL is ever sent again. Then PUBCOMP may say
+    /// that the identifier is unknown: the exchange was completed, and that answer was lost.
+    Released {
+        resent: bool,
+    },
     Request(Request),
 }
 
@@ -192,7 +195,7 @@ impl Outbound {
 
     /// Begins a connection that goes on with what was sent before.
     pub(super) fn begin(&self) -> Sending {
-        let released = |entry: &&InFlight| matches!(entry.exchange, Exchange::Released);
+        let released = |entry: &&InFlight| matches!(entry.exchange, Exchange::Released { .. });
         let open = self.in_flight.iter().filter(released).count() as u32;
         Sending { resend: self.in_flight.first(), open }
     }
@@ -232,7 +235,7 @@ impl Outbound {
                     continue;
                 }
                 Exchange::Publish { size, .. } => size,
-                Exchange::Released => 0,
+                Exchange::Released { .. } => 0,
                 // Requests are not in flight between connections.
                 Exchange::Request(_) => continue,
             };
@@ -257,7 +260,7 @@ impl Outbound {
             let Some(entry) = self.in_flight.get_mut(key) else { return false };
             let mut sent = false;
             let mut failure = None;
-            match &entry.exchange {
+            match &mut entry.exchange {
                 _ if entry.link == wire.link => {}
                 Exchange::Publish { publish, expires, .. } => {
                     if sending.open >= u32::from(wire.limits.receive_maximum) {
@@ -279,7 +282,8 @@ impl Outbound {
                         Err(error) => failure = Some(error),
                     }
                 }
-                Exchange::Released => {
+                Exchange::Released { resent } => {
+                    *resent = true;
                     let ack = Ack::new(entry.id, ReasonCode::SUCCESS);
                     sent = codec::encode(&Packet::PubRel(ack), wire.version, out).is_ok();
                     entry.link = wire.link;
@@ -414,7 +418,7 @@ impl Outbound {
         self.ids.free(entry.id);
         let (counted, size) = match &entry.exchange {
             Exchange::Publish { size, .. } => (entry.link == link, *size),
-            Exchange::Released => (true, 0),
+            Exchange::Released { .. } => (true, 0),
             Exchange::Request(_) => return Some(entry),
         };
         if counted {

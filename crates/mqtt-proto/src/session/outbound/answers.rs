@@ -73,12 +73,12 @@ impl Outbound {
                     entry.link = link;
                     sending.open += 1;
                 }
-                entry.exchange = Exchange::Released;
+                entry.exchange = Exchange::Released { resent: false };
                 self.held_bytes -= size;
                 events.push_back(Event::Received(token));
                 Ok(Some(Ack::new(id, ReasonCode::SUCCESS)))
             }
-            Exchange::Released => {
+            Exchange::Released { .. } => {
                 entry.link = link;
                 Ok(Some(Ack::new(id, ReasonCode::SUCCESS)))
             }
@@ -95,10 +95,13 @@ impl Outbound {
     ) -> Answer {
         let Some((key, entry)) = self.find(ack.packet_id) else { return Ok(None) };
         match &entry.exchange {
-            Exchange::Released => {
+            Exchange::Released { resent } => {
+                // No error while a session is being recovered: section 3.7.2.1.
+                let done = *resent && ack.reason == ReasonCode::PACKET_IDENTIFIER_NOT_FOUND;
+                let reason = if done { ReasonCode::SUCCESS } else { ack.reason };
                 let token = entry.token;
                 self.take(sending, link, key);
-                events.push_back(published(token, ack.reason, ack.properties));
+                events.push_back(published(token, reason, ack.properties));
                 Ok(None)
             }
             _ => Err(WRONG_KIND),
