@@ -19,7 +19,7 @@ use small_map::SmallMap;
 /// Finding the matches takes time for the levels of the topic and for the filters that match it, or
 /// match it as far as they go with `+`; the number of the other filters counts only by its logarithm,
 /// level by level. Nothing recurses, so a filter of 32,767 levels is only long. Each level that no
-/// other filter shares costs some 150 bytes of memory though: whoever takes filters from strangers
+/// other filter shares costs some 200 bytes of memory though: whoever takes filters from strangers
 /// should limit their length. Removing a filter frees what it alone needed.
 ///
 /// ```
@@ -254,7 +254,7 @@ impl<T> FilterTree<T> {
         self.for_each_match_bytes(topic.as_bytes(), call);
     }
 
-    /// Does the same for a topic as it came from the wire, which is not looked at again.
+    /// Does the same for a topic as it came from the wire, which is not checked again.
     ///
     /// Matches what [`matches()`](crate::matches()) matches, with any bytes.
     ///
