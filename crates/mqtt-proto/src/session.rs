@@ -165,6 +165,9 @@ impl<R: Role> Session<R> {
     /// PINGREQ; what has to be sent again, in its original order; SUBSCRIBE and UNSUBSCRIBE; new
     /// messages, as long as the peer's Receive Maximum permits; DISCONNECT. Before CONNACK there is
     /// nothing but the first kind.
+    ///
+    /// Call it again when `out` has been written: it watches whether writing gets on, and ends a
+    /// connection whose transport takes nothing for longer than the write timeout.
     pub fn poll_transmit(&mut self, out: &mut TxBuf, now: Instant) -> bool {
         let now = self.core.advance(now);
         self.core.transmit(out, now)

@@ -39,6 +39,8 @@ pub struct TxBuf {
     payloads: VecDeque<(usize, Bytes)>,
     len: usize,
     limit: usize,
+    /// How much was ever taken out: by it a session sees whether writing gets on.
+    progress: u64,
 }
 
 impl Default for TxBuf {
@@ -55,7 +57,14 @@ impl TxBuf {
 
     /// Returns an empty buffer that calls itself full from `limit` bytes on.
     pub const fn with_limit(limit: usize) -> TxBuf {
-        TxBuf { scratch: Vec::new(), taken: 0, payloads: VecDeque::new(), len: 0, limit }
+        TxBuf {
+            scratch: Vec::new(),
+            taken: 0,
+            payloads: VecDeque::new(),
+            len: 0,
+            limit,
+            progress: 0,
+        }
     }
 
     /// Returns how many bytes wait to be sent.
@@ -88,6 +97,11 @@ impl TxBuf {
     /// Returns how much memory is held for scratch, in bytes.
     pub fn capacity(&self) -> usize {
         self.scratch.capacity()
+    }
+
+    /// Returns how many bytes were ever taken out.
+    pub(crate) const fn progress(&self) -> u64 {
+        self.progress
     }
 
     #[inline]
@@ -143,6 +157,7 @@ impl Buf for TxBuf {
     fn advance(&mut self, count: usize) {
         let mut count = count.min(self.len);
         self.len -= count;
+        self.progress = self.progress.wrapping_add(count as u64);
         while count > 0 {
             let head = self.head().len();
             if head > 0 {

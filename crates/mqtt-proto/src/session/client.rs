@@ -82,6 +82,7 @@ impl Role for Client {
             maximum_packet_size: config.own_maximum_packet_size(),
             version: Some(config.version),
             ping_timeout: Some(config.ping_timeout),
+            write_timeout: config.write_timeout,
             maximum_qos: QoS::ExactlyOnce,
             retain_available: true,
         };
@@ -188,12 +189,16 @@ impl Logic for Client {
         let maximum_packet_size = self.config.own_maximum_packet_size();
         core.settings.maximum_packet_size = maximum_packet_size;
         core.settings.version = Some(self.config.version);
+        core.settings.ping_timeout = Some(self.config.ping_timeout);
+        core.settings.write_timeout = self.config.write_timeout;
         if self.config.version.is_v5() {
             connect.maximum_packet_size = Some(maximum_packet_size);
         }
         core.open(self.config.version, Limits::widest(self.config.max_in_flight));
         if let Some(link) = core.link_mut() {
             link.timers.set(Timer::Connect, Some(now + self.config.connect_timeout));
+            link.problem_information =
+                self.config.connect.request_problem_information.unwrap_or(true);
             link.alias_maximum = self.config.connect.topic_alias_maximum.unwrap_or(0);
             link.handshake.push_back(Packet::Connect(Box::new(connect)));
         }

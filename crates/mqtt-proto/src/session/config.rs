@@ -51,6 +51,8 @@ pub struct ClientConfig {
     pub connect_timeout: Duration,
     /// How long to wait for a sign of life after PINGREQ; default 10 s.
     pub ping_timeout: Duration,
+    /// How long the transport may take nothing of the output buffer; default 30 s.
+    pub write_timeout: Duration,
     /// The most QoS 1 and 2 messages in flight, if the server permits more; default 65,535.
     ///
     /// MQTT 3.x has no Receive Maximum: there this is the only limit.
@@ -75,6 +77,7 @@ impl ClientConfig {
             connect: Connect { clean_start: true, keep_alive: 60, ..Connect::default() },
             connect_timeout: Duration::from_secs(10),
             ping_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
             max_in_flight: u16::MAX,
             maximum_packet_size: 1024 * 1024,
             bounds: Bounds::default(),
@@ -88,6 +91,8 @@ impl ClientConfig {
 pub struct ServerConfig {
     /// How long to wait for CONNECT; default 10 s.
     pub connect_timeout: Duration,
+    /// How long the transport may take nothing of the output buffer; default 30 s.
+    pub write_timeout: Duration,
     /// The largest packet to accept, in bytes; default 1 MiB.
     pub maximum_packet_size: u32,
     /// How many QoS 1 and 2 messages to take unacknowledged; default 1,024.
@@ -118,6 +123,7 @@ impl Default for ServerConfig {
     fn default() -> ServerConfig {
         ServerConfig {
             connect_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
             maximum_packet_size: 1024 * 1024,
             receive_maximum: 1024,
             topic_alias_maximum: 16,

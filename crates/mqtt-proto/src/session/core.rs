@@ -65,6 +65,7 @@ pub struct Settings {
     pub(super) version: Option<Version>,
     /// How long to wait after PINGREQ, or `None` for the side that does not send it.
     pub(super) ping_timeout: Option<Duration>,
+    pub(super) write_timeout: Duration,
     /// What this side permits of inbound messages: (QoS, retain). A client takes everything.
     pub(super) maximum_qos: QoS,
     pub(super) retain_available: bool,

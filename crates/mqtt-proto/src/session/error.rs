@@ -210,6 +210,8 @@ pub enum Timeout {
     PingResp,
     /// Any packet within one and a half times the Keep Alive (server).
     KeepAlive,
+    /// The transport's taking what has to be written.
+    Write,
 }
 
 impl fmt::Display for Timeout {
@@ -217,6 +219,7 @@ impl fmt::Display for Timeout {
         f.write_str(match self {
             Timeout::Connect => "the peer did not answer the connection in time",
             Timeout::PingResp => "the peer did not answer PINGREQ in time",
+            Timeout::Write => "the transport took nothing for longer than the write timeout",
             Timeout::KeepAlive => "the peer was silent for longer than its Keep Alive",
         })
     }

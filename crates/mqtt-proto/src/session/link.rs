@@ -55,6 +55,10 @@ pub(super) struct Link {
     pub(super) replies: VecDeque<Reply>,
     /// When something was last sent.
     pub(super) sent_at: Instant,
+    /// How far writing had got when it was last looked at.
+    pub(super) write_progress: u64,
+    /// Whether Reason Strings and User Properties may stand in any packet (MQTT-3.1.2-29).
+    pub(super) problem_information: bool,
     pub(super) ping_due: bool,
     pub(super) ping_outstanding: bool,
     /// What to send last.
@@ -79,6 +83,8 @@ impl Link {
             handshake: VecDeque::new(),
             replies: VecDeque::new(),
             sent_at: Instant::EPOCH,
+            write_progress: 0,
+            problem_information: true,
             ping_due: false,
             ping_outstanding: false,
             disconnect: None,
@@ -127,7 +133,7 @@ impl Link {
     }
 
     /// Encodes an answer, without its Reason String and User Properties if the peer does not take
-    /// that much (MQTT-3.4.2-2 and the like).
+    /// that much (MQTT-3.4.2-2 and the like) or does not want them (MQTT-3.1.2-29).
     pub(super) fn encode_reply(&self, reply: Reply, out: &mut TxBuf) -> Result<(), EncodeError> {
         let mut packet = match reply {
             Reply::Ack(PacketType::PubAck, ack) => Packet::PubAck(ack),
@@ -136,7 +142,8 @@ impl Link {
             Reply::Ack(_, ack) => Packet::PubComp(ack),
             Reply::Packet(packet) => *packet,
         };
-        if !self.fits(codec::encoded_len(&packet, self.version)?) {
+        let fits = self.fits(codec::encoded_len(&packet, self.version)?);
+        if !fits || !self.problem_information {
             match &mut packet {
                 Packet::PubAck(ack) | Packet::PubRec(ack) => ack.properties = AckProperties::NONE,
                 Packet::SubAck(ack) => ack.properties = AckProperties::NONE,

@@ -71,6 +71,7 @@ impl Server {
         if let Some(link) = core.link_mut() {
             // One and a half times the Keep Alive: section 3.1.2.10.
             link.keep_alive = Duration::from_secs(keep_alive.into()) * 3 / 2;
+            link.problem_information = connect.request_problem_information.unwrap_or(true);
             link.alias_maximum = connack.topic_alias_maximum.unwrap_or(0);
             link.handshake.push_back(Packet::ConnAck(Box::new(connack)));
         }
@@ -149,6 +150,7 @@ impl Role for Server {
             maximum_packet_size: config.maximum_packet_size,
             version: None,
             ping_timeout: None,
+            write_timeout: config.write_timeout,
             maximum_qos: config.maximum_qos,
             retain_available: config.retain_available,
         };

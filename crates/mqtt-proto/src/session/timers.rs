@@ -14,9 +14,11 @@ pub(super) enum Timer {
     Receive,
     /// The answer to PINGREQ has to be there (client).
     PingResp,
+    /// What is in the output buffer has to have got shorter.
+    Write,
 }
 
-const COUNT: usize = 4;
+const COUNT: usize = 5;
 
 /// The deadlines of one connection.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +33,10 @@ impl Timers {
 
     pub(super) fn stop(&mut self, timer: Timer) {
         self.set(timer, None);
+    }
+
+    pub(super) fn is_set(&self, timer: Timer) -> bool {
+        self.0.get(timer as usize).is_some_and(Option::is_some)
     }
 
     /// Tells whether the deadline has come, and if so clears it.

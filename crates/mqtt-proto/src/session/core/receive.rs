@@ -92,6 +92,13 @@ impl Core {
         let Connection { link, sending, arrivals, .. } = connection;
         let (outbound, events) = (&mut self.state.outbound, &mut self.events);
         let packet_type = packet.packet_type();
+        if !link.problem_information
+            && self.settings.is_client()
+            && has_problem_information(&packet)
+        {
+            let rule = "it has a Reason String or User Properties, which CONNECT did not ask for";
+            return Err(protocol(packet_type, rule, ReasonCode::PROTOCOL_ERROR));
+        }
         let answer = match packet {
             Packet::Publish(publish) => return self.publish_in(publish),
             Packet::PubAck(ack) => outbound.puback(sending, link.number, ack, events),
@@ -191,5 +198,19 @@ impl Core {
         while let Some((packet, ack)) = self.state.inbound.next_answer(arrivals, v5) {
             link.replies.push_back(Reply::Ack(packet, ack));
         }
+    }
+}
+
+/// Tells whether a packet has what Request Problem Information 0 asks to leave out: MQTT 5.0 section
+/// 3.1.2.11.7 permits it in PUBLISH, CONNACK and DISCONNECT only.
+fn has_problem_information(packet: &Packet) -> bool {
+    match packet {
+        Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack) => {
+            !ack.properties.is_empty()
+        }
+        Packet::SubAck(ack) => !ack.properties.is_empty(),
+        Packet::UnsubAck(ack) => !ack.properties.is_empty(),
+        Packet::Auth(auth) => auth.reason_string.is_some() || !auth.user_properties.is_empty(),
+        _ => false,
     }
 }

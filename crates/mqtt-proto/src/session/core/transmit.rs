@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use super::{Connection, Core};
 use crate::codec;
 use crate::packet::{Disconnect, Packet, Publish};
-use crate::session::error::{CloseReason, CommandError, PublishError};
+use crate::session::error::{CloseReason, CommandError, PublishError, Timeout};
 use crate::session::event::Event;
 use crate::session::link::Phase;
 use crate::session::outbound::{Outbound, Request, has_v5_properties};
@@ -81,6 +81,9 @@ impl Core {
     }
 
     pub(in crate::session) fn transmit(&mut self, out: &mut TxBuf, now: Instant) -> bool {
+        if self.is_write_stalled(out, now) {
+            self.end(CloseReason::Timeout(Timeout::Write));
+        }
         let before = out.len();
         if self.connection.is_some() {
             if let Err(reason) = self.transmit_connection(out, now) {
@@ -90,12 +93,33 @@ impl Core {
                 self.sent(now);
                 self.make_writable();
             }
+            self.watch_writing(out, now);
         }
         if let Some((version, packet)) = self.last_words.take() {
             // It was made to fit; if the peer takes not even that, there is nothing left to say.
             let _ = codec::encode(&packet, version, out);
         }
         out.len() > before
+    }
+
+    /// Tells whether the output buffer has got no shorter for too long. Only here can that be seen: the
+    /// deadline just asks for a look.
+    fn is_write_stalled(&mut self, out: &TxBuf, now: Instant) -> bool {
+        let Some(link) = self.link_mut() else { return false };
+        let due = link.timers.take_due(Timer::Write, now);
+        due && !out.is_empty() && link.write_progress == out.progress()
+    }
+
+    /// Watches the output buffer for as long as there is something in it.
+    fn watch_writing(&mut self, out: &TxBuf, now: Instant) {
+        let timeout = self.settings.write_timeout;
+        let Some(link) = self.link_mut() else { return };
+        if out.is_empty() {
+            link.timers.stop(Timer::Write);
+        } else if link.write_progress != out.progress() || !link.timers.is_set(Timer::Write) {
+            link.write_progress = out.progress();
+            link.timers.set(Timer::Write, Some(now + timeout));
+        }
     }
 
     fn transmit_connection(&mut self, out: &mut TxBuf, now: Instant) -> Result<(), CloseReason> {
