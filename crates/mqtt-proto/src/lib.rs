@@ -54,7 +54,7 @@ pub use reason::ReasonCode;
 pub use session::{
     Accept, Bounds, Client, ClientConfig, CloseReason, CommandError, Event, Failure, Limits,
     Message, PeerError, Phase, PublishError, Role, Server, ServerConfig, Session, SessionState,
-    Stats, Timeout,
+    Stats, Timeout, TopicAliases,
 };
 pub use text::Text;
 pub use time::Instant;

@@ -10,6 +10,7 @@ use crate::time::Instant;
 use crate::txbuf::TxBuf;
 use crate::types::{AckId, RequestId, Token, Version};
 
+mod alias;
 mod client;
 mod config;
 mod core;
@@ -27,7 +28,7 @@ mod timers;
 
 pub use self::core::{SessionState, Stats};
 pub use client::Client;
-pub use config::{Bounds, ClientConfig, ServerConfig};
+pub use config::{Bounds, ClientConfig, ServerConfig, TopicAliases};
 pub use error::{CloseReason, CommandError, Failure, PeerError, PublishError, Timeout};
 pub use event::{Event, Message};
 pub use limits::Limits;

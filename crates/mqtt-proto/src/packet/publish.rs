@@ -97,6 +97,11 @@ pub struct PublishFields {
     pub correlation_data: Option<Bytes>,
     /// The subscriptions that this message was sent for; from a server only.
     pub subscription_identifiers: Vec<u32>,
+    /// A number to send in place of the topic, once the peer has learned it; not zero.
+    ///
+    /// It is the session that sends it, and only while the peer takes it; a message that came in does
+    /// not show it here.
+    pub topic_alias: Option<u16>,
     /// User Properties.
     pub user_properties: UserProperties,
 }

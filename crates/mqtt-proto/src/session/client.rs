@@ -83,6 +83,7 @@ impl Role for Client {
             version: Some(config.version),
             ping_timeout: Some(config.ping_timeout),
             write_timeout: config.write_timeout,
+            topic_aliases: config.topic_aliases,
             maximum_qos: QoS::ExactlyOnce,
             retain_available: true,
         };
@@ -191,6 +192,7 @@ impl Logic for Client {
         core.settings.version = Some(self.config.version);
         core.settings.ping_timeout = Some(self.config.ping_timeout);
         core.settings.write_timeout = self.config.write_timeout;
+        core.settings.topic_aliases = self.config.topic_aliases;
         if self.config.version.is_v5() {
             connect.maximum_packet_size = Some(maximum_packet_size);
         }

@@ -26,6 +26,22 @@ impl Default for Bounds {
     }
 }
 
+/// Says who chooses topic aliases for outbound messages: MQTT 5.0 section 3.3.2.3.4.
+///
+/// Either way a message that is sent again has its full topic, and aliases end with the connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TopicAliases {
+    /// The application: `topic_alias` among the properties of a message. Without it there is none.
+    #[default]
+    Manual,
+    /// The session: each topic gets one, and when they run out the topic that was not used for longest
+    /// loses its own.
+    Automatic {
+        /// The most aliases to use, if the peer takes more.
+        maximum: u16,
+    },
+}
+
 /// What a client session is made from.
 ///
 /// ```
@@ -57,6 +73,8 @@ pub struct ClientConfig {
     ///
     /// MQTT 3.x has no Receive Maximum: there this is the only limit.
     pub max_in_flight: u16,
+    /// Who chooses topic aliases; default: the application.
+    pub topic_aliases: TopicAliases,
     /// The largest packet to accept, in bytes; default 1 MiB, told to an MQTT 5.0 server unless
     /// `connect.maximum_packet_size` says otherwise.
     pub maximum_packet_size: u32,
@@ -79,6 +97,7 @@ impl ClientConfig {
             ping_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),
             max_in_flight: u16::MAX,
+            topic_aliases: TopicAliases::Manual,
             maximum_packet_size: 1024 * 1024,
             bounds: Bounds::default(),
             resend_lost_qos2: false,
@@ -115,6 +134,8 @@ pub struct ServerConfig {
     ///
     /// MQTT 3.x has no Receive Maximum: there this is the only limit.
     pub max_in_flight: u16,
+    /// Who chooses topic aliases for what is sent; default: the application.
+    pub topic_aliases: TopicAliases,
     /// Bounds on what is held for the client.
     pub bounds: Bounds,
 }
@@ -133,6 +154,7 @@ impl Default for ServerConfig {
             subscription_identifier_available: true,
             shared_subscription_available: true,
             max_in_flight: u16::MAX,
+            topic_aliases: TopicAliases::Manual,
             bounds: Bounds::default(),
         }
     }

@@ -6,7 +6,8 @@ use core::time::Duration;
 
 use bytes::BytesMut;
 
-use super::config::Bounds;
+use super::alias::Aliases;
+use super::config::{Bounds, TopicAliases};
 use super::error::{CloseReason, CommandError, PeerError};
 use super::event::Event;
 use super::inbound::{Arrivals, Inbound};
@@ -66,6 +67,7 @@ pub struct Settings {
     /// How long to wait after PINGREQ, or `None` for the side that does not send it.
     pub(super) ping_timeout: Option<Duration>,
     pub(super) write_timeout: Duration,
+    pub(super) topic_aliases: TopicAliases,
     /// What this side permits of inbound messages: (QoS, retain). A client takes everything.
     pub(super) maximum_qos: QoS,
     pub(super) retain_available: bool,
@@ -155,10 +157,11 @@ impl Core {
         self.state.links = self.state.links.wrapping_add(1);
         connection.link.number = self.state.links;
         connection.link.phase = Phase::Connected;
+        let aliases = Aliases::new(self.settings.topic_aliases, limits.topic_alias_maximum);
         connection.link.limits = limits;
         connection.link.timers.stop(Timer::Connect);
         connection.receive_maximum = receive_maximum;
-        connection.sending = self.state.outbound.begin();
+        connection.sending = self.state.outbound.begin(aliases);
         connection.arrivals = self.state.inbound.begin(connection.link.number);
         // From CONNECT on, not from CONNACK: that is how the server counts.
         let sent_at = connection.link.sent_at;

@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use super::alias::Aliases;
 use super::config::Bounds;
 use super::error::Failure;
 use super::event::Event;
@@ -104,6 +105,7 @@ pub(super) struct Sending {
     /// How many exchanges take of the peer's Receive Maximum: PUBLISH sent on this connection, and
     /// those that wait for PUBCOMP whenever they were sent.
     open: u32,
+    aliases: Aliases,
 }
 
 impl Outbound {
@@ -194,10 +196,10 @@ impl Outbound {
     }
 
     /// Begins a connection that goes on with what was sent before.
-    pub(super) fn begin(&self) -> Sending {
+    pub(super) fn begin(&self, aliases: Aliases) -> Sending {
         let released = |entry: &&InFlight| matches!(entry.exchange, Exchange::Released { .. });
         let open = self.in_flight.iter().filter(released).count() as u32;
-        Sending { resend: self.in_flight.first(), open }
+        Sending { resend: self.in_flight.first(), open, aliases }
     }
 
     /// Ends a connection: requests that have no answer are made again with the next one.
@@ -379,7 +381,7 @@ impl Outbound {
                         };
                         header.packet_id = Some(id);
                     }
-                    encode(&queued.publish, &header, wire, out)
+                    encode_new(&queued.publish, header, &mut sending.aliases, wire, out)
                 }
             };
             let Some(Queued { publish, expires, size, .. }) = self.queue.pop_front() else {
@@ -456,6 +458,30 @@ fn encode(
     }
     codec::encode_publish(publish, header, wire.version, out).map_err(Failure::Invalid)
 }
+
+/// Encodes a message for the first time: then it may have a Topic Alias.
+#[inline]
+fn encode_new(
+    publish: &Publish,
+    mut header: PublishHeader,
+    aliases: &mut Aliases,
+    wire: &Wire<'_>,
+    out: &mut TxBuf,
+) -> Result<(), Failure> {
+    if !aliases.is_off() && wire.version.is_v5() {
+        // The peer learns from the packet, so nothing may fail once there is an alias. With one that
+        // is new, the packet is longer by what the property takes; then it is the plain one or none.
+        let plain = codec::publish_len(publish, &header, wire.version).map_err(Failure::Invalid)?;
+        let most = codec::MAX_REMAINING_LENGTH.min(wire.limits.maximum_packet_size as usize);
+        if plain + ALIAS_LEN <= most && wire.limits.lacks_for_publish(publish).is_none() {
+            header.topic_alias = aliases.alias(publish);
+        }
+    }
+    encode(publish, &header, wire, out)
+}
+
+/// What a Topic Alias adds at most: the property, and a longer Property Length and Remaining Length.
+const ALIAS_LEN: usize = 5;
 
 /// Returns the size of the packet if it is more than the peer takes.
 #[inline]

@@ -151,6 +151,7 @@ impl Role for Server {
             version: None,
             ping_timeout: None,
             write_timeout: config.write_timeout,
+            topic_aliases: config.topic_aliases,
             maximum_qos: config.maximum_qos,
             retain_available: config.retain_available,
         };

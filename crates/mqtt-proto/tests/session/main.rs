@@ -6,6 +6,7 @@
 mod pair;
 
 mod acks;
+mod alias_out;
 mod connect;
 mod flow;
 mod keepalive;
@@ -13,3 +14,4 @@ mod limits;
 mod qos;
 mod resume;
 mod server;
+mod stall;

@@ -4,7 +4,9 @@ use alloc::boxed::Box;
 
 use super::{Connection, Core};
 use crate::codec;
+use crate::error::{DecodeCause, EncodeError};
 use crate::packet::{Disconnect, Packet, Publish};
+use crate::session::config::TopicAliases;
 use crate::session::error::{CloseReason, CommandError, PublishError, Timeout};
 use crate::session::event::Event;
 use crate::session::link::Phase;
@@ -12,7 +14,7 @@ use crate::session::outbound::{Outbound, Request, has_v5_properties};
 use crate::session::timers::Timer;
 use crate::time::Instant;
 use crate::txbuf::TxBuf;
-use crate::types::{Token, Version};
+use crate::types::{PacketType, Token, Version};
 
 impl Core {
     #[inline]
@@ -33,6 +35,16 @@ impl Core {
                 let what = "subscription identifiers in messages from a client";
                 return Err(PublishError::NotSupported(what));
             }
+            if fields.topic_alias == Some(0) {
+                let cause = DecodeCause::TopicAliasZero;
+                let invalid = EncodeError::Invalid { packet: PacketType::Publish, cause };
+                return Err(PublishError::Invalid(invalid));
+            }
+            let by_hand = self.settings.topic_aliases == TopicAliases::Manual;
+            if fields.topic_alias.is_some() && !by_hand {
+                let what = "topic aliases by hand: the session chooses them (topic_aliases)";
+                return Err(PublishError::NotSupported(what));
+            }
             if version.is_some_and(|version| !version.is_v5()) && has_v5_properties(fields) {
                 let what = "properties of messages: they need MQTT 5.0";
                 return Err(PublishError::NotSupported(what));
@@ -40,6 +52,12 @@ impl Core {
         }
         if let Some(link) = link.filter(|link| link.phase == Phase::Connected) {
             if let Some(what) = link.limits.lacks_for_publish(&publish) {
+                return Err(PublishError::NotSupported(what));
+            }
+            if let Some(alias) = publish.properties.get().and_then(|fields| fields.topic_alias)
+                && alias > link.limits.topic_alias_maximum
+            {
+                let what = "so high a Topic Alias (Topic Alias Maximum)";
                 return Err(PublishError::NotSupported(what));
             }
             let oversize = Outbound::oversize(&publish, &link.wire());
