@@ -1,0 +1,7 @@
+//! Proves the codec: vectors, every rule of the standard that it can decide, and properties.
+//!
+//! A comment `covers:` names statements of the standard that a test would notice the breach of, each
+//! with the version it stands in; `class:` names a class of failures that other clients had.
+
+mod hex;
+mod vectors;
