@@ -152,3 +152,7 @@ pub(crate) fn text(text: &str) -> mqtt_proto::Text {
 }
 
 pub(crate) const ALL_VERSIONS: [Version; 3] = [Version::V31, Version::V311, Version::V5];
+
+pub(crate) fn decode_bytes(bytes: &[u8], version: Version) -> Result<Packet, DecodeError> {
+    codec::decode(&Bytes::copy_from_slice(bytes), version)
+}

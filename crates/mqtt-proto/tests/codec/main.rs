@@ -3,5 +3,7 @@
 //! A comment `covers:` names statements of the standard that a test would notice the breach of, each
 //! with the version it stands in; `class:` names a class of failures that other clients had.
 
+mod grid;
 mod hex;
+mod reasons;
 mod vectors;
