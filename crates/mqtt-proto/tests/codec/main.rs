@@ -3,10 +3,12 @@
 //! A comment `covers:` names statements of the standard that a test would notice the breach of, each
 //! with the version it stands in; `class:` names a class of failures that other clients had.
 
+mod arbitrary;
 mod fields;
 mod grid;
 mod hex;
 mod lengths;
+mod properties;
 mod reasons;
 mod refused;
 mod vectors;
