@@ -79,7 +79,7 @@ impl fmt::Debug for Publish {
 ///
 /// It is one pointer wide: having none costs nothing. Read with the getters, write through
 /// [`edit`](PublishProperties::edit).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct PublishProperties(Option<Box<PublishFields>>);
 
 /// What [`PublishProperties`] points to.
@@ -158,6 +158,18 @@ impl PublishProperties {
         }
     }
 }
+
+impl PartialEq for PublishProperties {
+    /// Fields that were opened and left empty are no properties: the wire cannot tell them apart.
+    fn eq(&self, other: &PublishProperties) -> bool {
+        match (&self.0, &other.0) {
+            (Some(fields), Some(others)) => fields == others,
+            _ => self.is_empty() && other.is_empty(),
+        }
+    }
+}
+
+impl Eq for PublishProperties {}
 
 impl From<PublishFields> for PublishProperties {
     fn from(fields: PublishFields) -> PublishProperties {

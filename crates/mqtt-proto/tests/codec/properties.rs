@@ -195,3 +195,16 @@ proptest! {
         }
     }
 }
+
+// Properties that were opened and left empty are the same as none: the wire cannot tell them apart.
+#[test]
+fn opened_but_empty_properties_survive_the_wire() {
+    let mut will = mqtt_proto::Will::new(crate::hex::topic("w"), "");
+    let plain = mqtt_proto::Connect { will: Some(will.clone()), ..Default::default() };
+    will.properties.edit();
+    let opened = mqtt_proto::Connect { will: Some(will), ..Default::default() };
+    assert_eq!(plain, opened);
+    let packet = Packet::Connect(Box::new(opened));
+    let written = encode(&packet, Version::V5).unwrap();
+    assert_eq!(codec::decode(&written, Version::V5), Ok(packet));
+}
