@@ -65,12 +65,14 @@ pub(super) fn connect<'a>(
         connect.will = Some(will);
         rest = after;
     }
-    if has_user_name {
+    // MQTT 3.1 section 3.1: the Remaining Length takes precedence over these two flags.
+    let may_be_missing = version == Version::V31;
+    if has_user_name && !(may_be_missing && rest.is_empty()) {
         let (after, user_name) = string(rest)?;
         connect.user_name = Some(source.text(user_name));
         rest = after;
     }
-    if has_password {
+    if has_password && !(may_be_missing && rest.is_empty()) {
         let (after, password) = binary(rest)?;
         connect.password = Some(source.share(password));
         rest = after;

@@ -102,6 +102,18 @@ pub(super) fn connect() -> Vec<Good> {
         good(ONLY_V31, "1012 0006'MQIsdp' 03 82 0000 0001'c' 0001'u'", {
             packet(Connect { user_name: Some(text("u")), ..clean("c") })
         }),
+        // MQTT 3.1 section 3.1: the Remaining Length takes precedence over the User Name and Password
+        // flags, and a server has to go on although the strings are missing.
+        written_as(
+            "100F 0006'MQIsdp' 03 02 0000 0001'c'",
+            good(ONLY_V31, "100F 0006'MQIsdp' 03 C2 0000 0001'c'", packet(clean("c"))),
+        ),
+        written_as(
+            "1012 0006'MQIsdp' 03 82 0000 0001'c' 0001'u'",
+            good(ONLY_V31, "1012 0006'MQIsdp' 03 C2 0000 0001'c' 0001'u'", {
+                packet(Connect { user_name: Some(text("u")), ..clean("c") })
+            }),
+        ),
     ]
 }
 
