@@ -8,6 +8,7 @@ mod fields;
 mod grid;
 mod hex;
 mod lengths;
+mod linear;
 mod properties;
 mod reasons;
 mod refused;
