@@ -1,5 +1,13 @@
 //! What decoding allocates: a binary of its own, because the counting allocator is for all of it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking; clippy knows test functions, but not their helpers"
+)]
+
 use allocation_counter::{AllocationInfo, measure};
 use bytes::{Bytes, BytesMut};
 use mqtt_proto::{DecodeCause, Packet, Publish, QoS, TopicName, TxBuf, Version, codec};
@@ -118,7 +126,8 @@ fn publish_acknowledgements_and_pings_allocate_nothing() {
 }
 
 // What a hostile packet makes the decoder hold is a small multiple of what was received.
-// class: 2, class: 8
+// class: 2
+// class: 8
 #[test]
 fn many_small_things_cost_a_bounded_multiple() {
     let repeated = |first: u8, before: &[u8], unit: &[u8], after: &[u8], properties: bool| {

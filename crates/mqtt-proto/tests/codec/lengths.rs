@@ -208,7 +208,8 @@ fn the_samples_are_right() {
 
 // What is left is always shorter than the packet says it is, so it is never "more bytes, please".
 // covers: v5 X5-2.1.4-a, v3 X3-2.2.3-b, v5 MQTT-3.1.4-1, v3 MQTT-3.1.4-1
-// class: 3, class: 5
+// class: 3
+// class: 5
 #[test]
 fn packets_cut_short_with_a_header_that_agrees() {
     for (version, frame) in samples() {
@@ -282,7 +283,9 @@ fn bytes_left_over() {
 
 // Every pair of bytes is set to 0, to one less and one more than it was, and to 65,535: among
 // them are all lengths of strings.
-// class: 3, class: 4, class: 5
+// class: 3
+// class: 4
+// class: 5
 #[test]
 fn every_length_field_spoiled() {
     for (version, frame) in samples() {

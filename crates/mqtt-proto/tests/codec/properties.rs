@@ -109,7 +109,8 @@ proptest! {
         }
     }
 
-    // class: 4, class: 5
+    // class: 4
+    // class: 5
     #[test]
     fn any_bytes_in_a_frame_are_a_packet_or_an_error(
         first in any::<u8>(),
@@ -119,7 +120,8 @@ proptest! {
         decode_and_repeat(&framed(first, &body), version);
     }
 
-    // class: 4, class: 5
+    // class: 4
+    // class: 5
     #[test]
     fn any_bytes_at_all_do_no_harm(bytes in vec(any::<u8>(), 0..64), version in version()) {
         let mut input = BytesMut::from(&bytes[..]);
@@ -134,7 +136,8 @@ proptest! {
     }
 
     // Read as another version, with bytes changed, put in, taken out or repeated.
-    // class: 4, class: 5
+    // class: 4
+    // class: 5
     #[test]
     fn spoiled_packets_are_packets_or_errors(
         (packet, version) in packet_and_version(),
@@ -170,7 +173,8 @@ proptest! {
 
     // The same packets come out however the stream is cut, and however they were written.
     // covers: v5 X5-2.1.4-a, v3 X3-2.2.3-b
-    // class: 1, class: 5
+    // class: 1
+    // class: 5
     #[test]
     fn all_ways_to_cut_a_stream_give_the_same_packets(
         (packets, version) in version()

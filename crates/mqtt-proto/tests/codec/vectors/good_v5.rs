@@ -288,7 +288,8 @@ fn acks() -> Vec<Good> {
         good(ONLY_V5, "70 03 0001 92", {
             Packet::PubComp(ack(ReasonCode::PACKET_IDENTIFIER_NOT_FOUND))
         }),
-        // Long forms of what has a shorter one. class: 6
+        // Long forms of what has a shorter one.
+        // class: 6
         written_as("40 02 0001", good(ONLY_V5, "40 03 0001 00", Packet::PubAck(success()))),
         written_as("50 02 0001", good(ONLY_V5, "50 04 0001 00 00", Packet::PubRec(success()))),
         written_as("62 02 0001", good(ONLY_V5, "62 04 0001 00 00", Packet::PubRel(success()))),
