@@ -29,6 +29,7 @@ pub(crate) fn header(input: &[u8], max: u32) -> Result<Option<Header>, DecodeErr
     let allowed = match first >> 4 {
         0 => return Err(foreign(input, DecodeCause::PacketType)),
         3 => true,
+        5 => flags == 0 && !http_request(input),
         // With the DUP flag in MQTT 3.1 only; `decode` knows the version and looks again.
         6 | 8 | 10 => flags & 0b0111 == 0b0010,
         _ => flags == 0,
@@ -55,6 +56,14 @@ pub(crate) fn header(input: &[u8], max: u32) -> Result<Option<Header>, DecodeErr
         return Err(DecodeError::new(packet, 1, DecodeCause::RemainingLength));
     }
     Ok(None)
+}
+
+/// Tells whether what begins like a PUBREC is an HTTP request: none has such a reason code.
+#[inline]
+fn http_request(input: &[u8]) -> bool {
+    // The second byte tells nearly always.
+    matches!(input, [_, b'O' | b'U', ..])
+        && (input.starts_with(b"POST ") || input.starts_with(b"PUT /"))
 }
 
 /// Looks whether the bytes are the beginning of something well known that is not MQTT.

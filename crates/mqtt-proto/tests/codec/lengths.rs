@@ -411,3 +411,28 @@ fn the_largest_packet_and_one_byte_more() {
         assert!(error.is_err());
     }
 }
+
+// Somebody who speaks another protocol is told so, as soon as it is certain.
+#[test]
+fn other_protocols_are_recognized() {
+    let http = DecodeCause::ForeignHttp;
+    for (bytes, cause) in [
+        (&b"GET / HTTP/1.1\r\n"[..], http),
+        (b"POST /mqtt HTTP/1.1\r\n", http),
+        (b"PUT /mqtt HTTP/1.1\r\n", http),
+        (b"HTTP/1.1 400 Bad Request\r\n", http),
+        (b"GE", http),
+        (b"\x16\x03\x01\x02\x00", DecodeCause::ForeignTls),
+        (b"\x15\x03\x03\x00\x02", DecodeCause::ForeignTls),
+        (b"\x16\x04", DecodeCause::ReservedFlags),
+        (b"Hello", DecodeCause::ReservedFlags),
+    ] {
+        let error = codec::frame(&mut BytesMut::from(bytes), u32::MAX).unwrap_err();
+        assert_eq!((error.cause(), error.offset()), (cause, 0), "{}", show(bytes));
+        assert_eq!(error.reason(), ReasonCode::MALFORMED_PACKET);
+    }
+    // `P` and what follows is also how a PUBREC of 79 or 85 bytes begins.
+    for text in ["50 4F 5354 00", "50 55 5420 00"] {
+        assert_eq!(codec::frame(&mut BytesMut::from(&hex(text)[..]), u32::MAX), Ok(None));
+    }
+}
