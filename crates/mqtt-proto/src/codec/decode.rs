@@ -105,7 +105,8 @@ pub fn connect_version(frame: &[u8]) -> Result<Version, DecodeError> {
     let body = frame.get(usize::from(header.len)..).unwrap_or_default();
     match protocol(body) {
         Ok((_, version)) => Ok(version),
-        Err(error) => Err(describe(error, header)),
+        // The frame may be cut off behind the version: what counts is how much of it is there.
+        Err(error) => Err(describe(error, Header { packet_len: frame.len() as u32, ..header })),
     }
 }
 

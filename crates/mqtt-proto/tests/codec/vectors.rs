@@ -1,5 +1,6 @@
 //! Vectors: the examples and figures of the standards, and hand-made packets, good and bad.
 
+use mqtt_proto::codec;
 use mqtt_proto::{DecodeCause, Packet, Property, PublishPacket, Version, Version::*};
 
 use crate::hex;
@@ -148,4 +149,56 @@ fn bad_vectors_of_5_0() {
         + check_bad(bad_v5::publish_and_acks())
         + check_bad(bad_v5::others());
     assert!(count >= 90, "{count}");
+}
+
+// A server has to know the version before it can read a CONNECT.
+// covers: v5 MQTT-3.1.2-1, v5 MQTT-3.1.2-2, v3 MQTT-3.1.2-1
+#[test]
+fn the_version_that_a_connect_names() {
+    let mut count = 0;
+    for good in good_v3::connect().into_iter().chain(good_v5::connect()) {
+        for version in good.versions {
+            assert_eq!(codec::connect_version(&hex::hex(good.hex)), Ok(*version), "{}", good.hex);
+            count += 1;
+        }
+    }
+    assert!(count > 30, "{count}");
+    for Bad(_, text, cause, _) in bad_v3::connect().into_iter().chain(bad_v5::connect()) {
+        let (frame, mark) = hex::marked(text);
+        // A version of ours is one here, although the caller of `decode` wanted another.
+        let result = codec::connect_version(&frame);
+        if cause == DecodeCause::ProtocolName {
+            let error = result.unwrap_err();
+            assert_eq!((error.cause(), Some(error.offset())), (cause, mark), "{text}");
+        }
+    }
+    for good in good_v3::others().into_iter().chain(good_v5::others()) {
+        let error = codec::connect_version(&hex::hex(good.hex)).unwrap_err();
+        assert_eq!(error.cause(), DecodeCause::PacketType, "{}", good.hex);
+    }
+    let unknown = codec::connect_version(&hex::hex("10 0D 0004'MQTT' 06 02 0000 00 0000"));
+    assert_eq!(unknown.unwrap_err().cause(), DecodeCause::ProtocolVersion);
+    // The rest of the packet need not be there.
+    let whole = hex::hex("10 0D 0004'MQTT' 05 02 0000 00 0000");
+    assert_eq!(codec::connect_version(&whole[..9]), Ok(V5));
+    for len in 2..9 {
+        let error = codec::connect_version(&whole[..len]).unwrap_err();
+        assert_eq!(error.cause(), DecodeCause::Truncated, "{len}");
+        assert!(error.offset() <= len, "{len}: {error}");
+    }
+}
+
+// What stands in every packet stays small, and packets can go from thread to thread.
+#[test]
+fn sizes_and_auto_traits() {
+    fn shared<T: Send + Sync + 'static>() -> usize {
+        size_of::<T>()
+    }
+    let word = size_of::<usize>();
+    assert_eq!(shared::<mqtt_proto::PublishProperties>(), word);
+    assert_eq!(shared::<mqtt_proto::AckProperties>(), word);
+    assert!(shared::<PublishPacket>() <= 64, "{}", shared::<PublishPacket>());
+    assert!(shared::<mqtt_proto::Ack>() <= 16);
+    assert!(shared::<Packet>() <= 128, "{}", shared::<Packet>());
+    assert!(shared::<mqtt_proto::DecodeError>() <= 24);
 }
