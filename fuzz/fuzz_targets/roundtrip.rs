@@ -159,6 +159,7 @@ fn properties(u: &mut Unstructured<'_>) -> Result<PublishProperties> {
             response_topic: maybe(u, topic)?,
             correlation_data: maybe(u, data)?,
             subscription_identifiers: u.arbitrary()?,
+            topic_alias: None,
             user_properties: user(u)?,
         };
     }

@@ -138,6 +138,8 @@ fn fields(v5: bool, identifiers: bool) -> BoxedStrategy<PublishFields> {
             response_topic: fields.3,
             correlation_data: fields.4,
             subscription_identifiers: fields.5,
+            // It is the header of the packet that says it.
+            topic_alias: None,
             user_properties: fields.6,
         })
         .boxed()
