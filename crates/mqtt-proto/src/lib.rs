@@ -53,8 +53,8 @@ pub use packet::{
 pub use reason::ReasonCode;
 pub use session::{
     Accept, Bounds, Client, ClientConfig, CloseReason, CommandError, Event, Failure, Limits,
-    Message, PeerError, Phase, PublishError, Role, Server, ServerConfig, Session, SessionState,
-    Stats, Timeout, TopicAliases,
+    Message, PeerError, Phase, PublishError, RecordError, Role, Server, ServerConfig, Session,
+    SessionState, Stats, StoreKey, StoreOp, StoreSeq, Timeout, TopicAliases,
 };
 pub use text::Text;
 pub use time::Instant;

@@ -24,6 +24,7 @@ mod list;
 mod outbound;
 mod role;
 mod server;
+mod store;
 mod timers;
 
 pub use self::core::{SessionState, Stats};
@@ -35,6 +36,7 @@ pub use limits::Limits;
 pub use link::Phase;
 pub use role::Role;
 pub use server::{Accept, Server};
+pub use store::{RecordError, StoreKey, StoreOp, StoreSeq};
 
 use self::core::Core;
 
@@ -48,8 +50,9 @@ use self::core::Core;
 /// - **Facts come in** through `handle_*`: the transport is open, bytes arrived, the transport ended,
 ///   time has passed. They never fail: what the peer does wrong comes out as [`Event::Closed`].
 /// - **Results go out** through `poll_*`. After any batch of facts and commands, poll in this order,
-///   each until it has nothing more: [`poll_transmit`](Session::poll_transmit),
-///   [`poll_event`](Session::poll_event), [`poll_timeout`](Session::poll_timeout).
+///   each until it has nothing more: [`poll_store`](Session::poll_store) (with a journal),
+///   [`poll_transmit`](Session::poll_transmit), [`poll_event`](Session::poll_event),
+///   [`poll_timeout`](Session::poll_timeout).
 /// - **Commands** are bare verbs. They never block, may come in any order and in any phase, and answer
 ///   at once: with a [`Token`], or with a typed error that says what to do.
 /// - **Time** is an argument and never runs backwards: an earlier `now` counts as the last one. A
@@ -157,6 +160,21 @@ impl<R: Role> Session<R> {
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = self.core.advance(now);
         self.role.timeout(&mut self.core, now);
+    }
+
+    /// Tells that everything up to and including `upto` is durable: what waits for it may leave.
+    pub fn handle_stored(&mut self, upto: StoreSeq) {
+        self.core.stored(upto);
+    }
+
+    /// Returns the next thing to do with the store, if the configuration has the journal on.
+    ///
+    /// Do it all, in this order; make it durable; then report the last number with
+    /// [`handle_stored`](Session::handle_stored). A message of QoS 1 or 2 is not sent before its record is
+    /// durable, PUBREC and PUBREL not before what they say is, and PUBCOMP not before the exchange is
+    /// forgotten. After a restart, [`SessionState::from_records`] goes on from there.
+    pub fn poll_store(&mut self) -> Option<StoreOp> {
+        self.core.poll_store()
     }
 
     /// Appends packets to `out` until it is full or nothing is left to send; tells whether it

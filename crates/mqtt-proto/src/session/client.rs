@@ -84,6 +84,7 @@ impl Role for Client {
             ping_timeout: Some(config.ping_timeout),
             write_timeout: config.write_timeout,
             topic_aliases: config.topic_aliases,
+            journal: config.journal,
             maximum_qos: QoS::ExactlyOnce,
             retain_available: true,
         };

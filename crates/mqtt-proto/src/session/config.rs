@@ -78,6 +78,9 @@ pub struct ClientConfig {
     /// The largest packet to accept, in bytes; default 1 MiB, told to an MQTT 5.0 server unless
     /// `connect.maximum_packet_size` says otherwise.
     pub maximum_packet_size: u32,
+    /// Whether what must survive a restart is handed out with
+    /// [`poll_store`](crate::Session::poll_store), and waited for; default no.
+    pub journal: bool,
     /// Bounds on what is held for the caller.
     pub bounds: Bounds,
     /// What becomes of a QoS 2 message that was sent but not completed when the server has lost the
@@ -99,6 +102,7 @@ impl ClientConfig {
             max_in_flight: u16::MAX,
             topic_aliases: TopicAliases::Manual,
             maximum_packet_size: 1024 * 1024,
+            journal: false,
             bounds: Bounds::default(),
             resend_lost_qos2: false,
         }
@@ -136,6 +140,9 @@ pub struct ServerConfig {
     pub max_in_flight: u16,
     /// Who chooses topic aliases for what is sent; default: the application.
     pub topic_aliases: TopicAliases,
+    /// Whether what must survive a restart is handed out with
+    /// [`poll_store`](crate::Session::poll_store), and waited for; default no.
+    pub journal: bool,
     /// Bounds on what is held for the client.
     pub bounds: Bounds,
 }
@@ -155,6 +162,7 @@ impl Default for ServerConfig {
             shared_subscription_available: true,
             max_in_flight: u16::MAX,
             topic_aliases: TopicAliases::Manual,
+            journal: false,
             bounds: Bounds::default(),
         }
     }

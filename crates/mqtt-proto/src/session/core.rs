@@ -2,9 +2,10 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::alias::Aliases;
 use super::config::{Bounds, TopicAliases};
@@ -14,11 +15,12 @@ use super::inbound::{Arrivals, Inbound};
 use super::limits::Limits;
 use super::link::{Link, Phase, Reply};
 use super::outbound::{Outbound, Sending};
+use super::store::{Record, RecordError, StoreKey, StoreOp, StoreSeq, read};
 use super::timers::Timer;
 use crate::packet::{Auth, Disconnect, Packet, Will};
 use crate::reason::ReasonCode;
 use crate::time::Instant;
-use crate::types::{PacketType, QoS, Version};
+use crate::types::{PacketType, QoS, Token, Version};
 
 mod receive;
 mod transmit;
@@ -34,6 +36,35 @@ pub struct SessionState {
 }
 
 impl SessionState {
+    /// Returns the state that those records make up: what a session with a journal has had stored.
+    ///
+    /// Messages keep their tokens. Each counts as sent, because it may have been, and so goes out with
+    /// DUP. A Message Expiry Interval begins anew. Hand in all records, in any order.
+    ///
+    /// # Errors
+    ///
+    /// See [`RecordError`]: a record is damaged, or is not that of a session.
+    pub fn from_records(
+        records: impl IntoIterator<Item = (StoreKey, Bytes)>,
+    ) -> Result<SessionState, RecordError> {
+        let mut state = SessionState::default();
+        for record in read(records)? {
+            match record {
+                Record::Publish { token, id, publish } => {
+                    state.outbound.restore(token, id, Some(publish))?;
+                }
+                Record::Released { token, id } => state.outbound.restore(token, id, None)?,
+                Record::Taken { id } => state.inbound.restore(id),
+            }
+        }
+        Ok(state)
+    }
+
+    /// Returns the tokens of the messages that it holds, in their order.
+    pub fn tokens(&self) -> Vec<Token> {
+        self.outbound.tokens()
+    }
+
     /// Tells whether it holds anything.
     pub fn is_empty(&self) -> bool {
         self.outbound.is_empty() && self.inbound.unfinished(None) == 0
@@ -68,6 +99,7 @@ pub struct Settings {
     pub(super) ping_timeout: Option<Duration>,
     pub(super) write_timeout: Duration,
     pub(super) topic_aliases: TopicAliases,
+    pub(super) journal: bool,
     /// What this side permits of inbound messages: (QoS, retain). A client takes everything.
     pub(super) maximum_qos: QoS,
     pub(super) retain_available: bool,
@@ -116,7 +148,8 @@ pub(super) const fn protocol(
 }
 
 impl Core {
-    pub(super) fn new(state: SessionState, settings: Settings) -> Core {
+    pub(super) fn new(mut state: SessionState, settings: Settings) -> Core {
+        state.outbound.journal.on = settings.journal;
         Core {
             settings,
             state,
@@ -172,13 +205,22 @@ impl Core {
     /// Replaces the state: the server goes on with that of another connection.
     pub(super) fn set_state(&mut self, state: SessionState) {
         self.state = state;
+        self.state.outbound.journal.on = self.settings.journal;
+    }
+
+    pub(super) fn poll_store(&mut self) -> Option<StoreOp> {
+        self.state.outbound.journal.poll()
+    }
+
+    pub(super) fn stored(&mut self, upto: StoreSeq) {
+        self.state.outbound.journal.handle_stored(upto);
     }
 
     /// The server has no session: what this side knows of one is outdated.
     ///
     /// `keep_outbound` is the rule of MQTT 3.x: what is in flight is sent again all the same.
     pub(super) fn session_lost(&mut self, keep_outbound: bool, resend_qos2: bool) {
-        self.state.inbound.clear();
+        self.state.inbound.clear(&mut self.state.outbound.journal);
         if !keep_outbound {
             self.state.outbound.session_lost(resend_qos2, &mut self.events);
         }
@@ -246,7 +288,7 @@ impl Core {
 
     pub(super) fn reply(&mut self, reply: Reply) {
         if let Some(link) = self.link_mut() {
-            link.replies.push_back(reply);
+            link.replies.push_back((StoreSeq::default(), reply));
         }
     }
 

@@ -65,6 +65,23 @@ impl Ids {
         }
     }
 
+    /// Gives out the next free identifier for something that has no place yet.
+    pub(super) fn reserve(&mut self) -> Option<PacketId> {
+        self.allocate(Key::NONE)
+    }
+
+    /// Enters an identifier that was given out before: reserved, or read from a record. Tells whether
+    /// nothing else has it.
+    pub(super) fn assign(&mut self, id: PacketId, key: Key) -> bool {
+        let known = self.get(id);
+        if known.is_some_and(|known| known != Key::NONE) {
+            return false;
+        }
+        self.free(id);
+        self.put(id, key);
+        true
+    }
+
     /// Enters an identifier that is known to be free.
     fn put(&mut self, id: PacketId, key: Key) {
         let (page, slot) = place(id.get());
@@ -113,7 +130,8 @@ impl Ids {
     }
 
     /// Returns how many identifiers are in use.
-    pub(super) const fn used(&self) -> usize {
+    #[cfg(test)]
+    const fn used(&self) -> usize {
         self.used as usize
     }
 }

@@ -3,6 +3,7 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use core::num::NonZeroU64;
 
+use super::store::{Journal, StoreKey, StoreSeq};
 use crate::packet::{Ack, AckProperties, PublishPacket};
 use crate::reason::ReasonCode;
 use crate::types::{AckId, PacketId, PacketType, QoS};
@@ -29,6 +30,8 @@ struct Held {
     answer: Option<Answer>,
     /// Whether PUBREC has left: then PUBREL may come.
     answered: bool,
+    /// What has to be durable before PUBREC may leave, once there is an answer.
+    stored: Option<StoreSeq>,
     /// The connection on which it counts against Receive Maximum.
     link: u32,
 }
@@ -70,8 +73,12 @@ impl Inbound {
     }
 
     /// Forgets everything: the session is new.
-    pub(super) fn clear(&mut self) {
-        self.held.clear();
+    pub(super) fn clear(&mut self, journal: &mut Journal) {
+        for (id, held) in core::mem::take(&mut self.held) {
+            if held.stored.is_some() {
+                journal.delete(StoreKey::Inbound(id));
+            }
+        }
     }
 
     pub(super) fn publish(
@@ -112,7 +119,8 @@ impl Inbound {
                 let number = self.next_qos2;
                 self.next_qos2 += 1;
                 let link = arrivals.link;
-                self.held.insert(id, Held { number, answer: None, answered: false, link });
+                self.held
+                    .insert(id, Held { number, answer: None, answered: false, stored: None, link });
                 arrivals.qos2.push_back(id);
                 Arrival::Deliver(ack_id(number, true, id))
             }
@@ -144,7 +152,8 @@ impl Inbound {
         &mut self,
         arrivals: &mut Arrivals,
         v5: bool,
-    ) -> Option<(PacketType, Ack)> {
+        journal: &mut Journal,
+    ) -> Option<(StoreSeq, PacketType, Ack)> {
         let plain = |(reason, properties): Answer| {
             if v5 { (reason, properties) } else { (ReasonCode::SUCCESS, AckProperties::NONE) }
         };
@@ -154,7 +163,8 @@ impl Inbound {
             arrivals.first_qos1 += 1;
             arrivals.unanswered = arrivals.unanswered.saturating_sub(1);
             let (reason, properties) = plain(answer);
-            return Some((PacketType::PubAck, Ack { packet_id, reason, properties }));
+            let ack = Ack { packet_id, reason, properties };
+            return Some((StoreSeq::default(), PacketType::PubAck, ack));
         }
         let packet_id = *arrivals.qos2.front()?;
         let Some(held) = self.held.get_mut(&packet_id) else {
@@ -164,26 +174,40 @@ impl Inbound {
         };
         let (reason, properties) = plain(held.answer.clone()?);
         arrivals.qos2.pop_front();
+        let mut stored = StoreSeq::default();
         if reason.is_error() {
             self.held.remove(&packet_id);
             arrivals.unanswered = arrivals.unanswered.saturating_sub(1);
         } else {
             held.answered = true;
+            stored = *held.stored.get_or_insert_with(|| journal.taken(packet_id));
         }
-        Some((PacketType::PubRec, Ack { packet_id, reason, properties }))
+        Some((stored, PacketType::PubRec, Ack { packet_id, reason, properties }))
     }
 
-    /// Ends a QoS 2 exchange; tells whether there was one that PUBREL could end.
-    pub(super) fn pubrel(&mut self, arrivals: &mut Arrivals, id: PacketId) -> bool {
-        let Some(held) = self.held.get(&id) else { return false };
-        if !held.answered {
-            return false;
-        }
+    /// Ends a QoS 2 exchange, if there is one that PUBREL can end; returns what has to be durable before
+    /// PUBCOMP may leave.
+    pub(super) fn pubrel(
+        &mut self,
+        arrivals: &mut Arrivals,
+        id: PacketId,
+        journal: &mut Journal,
+    ) -> Option<StoreSeq> {
+        let held = self.held.get(&id).filter(|held| held.answered)?;
         if held.link == arrivals.link {
             arrivals.unanswered = arrivals.unanswered.saturating_sub(1);
         }
         self.held.remove(&id);
-        true
+        Some(journal.delete(StoreKey::Inbound(id)))
+    }
+
+    /// Enters a message that the application had taken before a restart.
+    pub(super) fn restore(&mut self, id: PacketId) {
+        let number = self.next_qos2;
+        self.next_qos2 += 1;
+        let answer = Some((ReasonCode::SUCCESS, AckProperties::NONE));
+        let stored = Some(StoreSeq::default());
+        self.held.insert(id, Held { number, answer, answered: true, stored, link: 0 });
     }
 
     /// Returns how many messages wait for an answer or for PUBREL.

@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::limits::{Limits, Wire};
+use super::store::StoreSeq;
 use super::timers::Timers;
 use crate::codec;
 use crate::error::EncodeError;
@@ -52,7 +53,8 @@ pub(super) struct Link {
     pub(super) keep_alive: core::time::Duration,
     /// CONNECT, CONNACK and AUTH: what may be sent before the connection stands.
     pub(super) handshake: VecDeque<Packet>,
-    pub(super) replies: VecDeque<Reply>,
+    /// Answers, each with what has to be durable before it may leave.
+    pub(super) replies: VecDeque<(StoreSeq, Reply)>,
     /// When something was last sent.
     pub(super) sent_at: Instant,
     /// How far writing had got when it was last looked at.

@@ -8,6 +8,9 @@ use core::num::NonZeroU32;
 pub(super) struct Key(NonZeroU32);
 
 impl Key {
+    /// Names no entry: it is beyond what a list can hold.
+    pub(super) const NONE: Key = Key(NonZeroU32::MAX);
+
     fn new(index: usize) -> Key {
         // An index is far below the limit: each entry takes more than one byte.
         Key(NonZeroU32::MIN.saturating_add(index as u32))

@@ -1,7 +1,6 @@
 //! The sending side of messages: queue, QoS 1 and 2, Receive Maximum, resume. MQTT 5.0 sections 4.3,
 //! 4.4 and 4.9. SUBSCRIBE and UNSUBSCRIBE share its packet identifiers.
 
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -12,17 +11,19 @@ use super::event::Event;
 use super::ids::Ids;
 use super::limits::Wire;
 use super::list::{Key, List};
+use super::store::{Journal, RecordError, StoreKey, StoreSeq};
 use crate::codec::{self, PublishHeader};
 use crate::error::EncodeError;
-use crate::packet::{
-    Ack, AckProperties, Packet, Publish, PublishFields, PublishProperties, Subscribe, Unsubscribe,
-};
+use crate::packet::{Ack, AckProperties, Packet, Publish, PublishFields, PublishProperties};
 use crate::reason::ReasonCode;
 use crate::time::Instant;
 use crate::txbuf::TxBuf;
 use crate::types::{PacketId, QoS, Token};
 
 mod answers;
+mod requests;
+
+pub(super) use requests::Request;
 
 /// What the session remembers of outbound messages, whatever becomes of the connection.
 #[derive(Debug, Default)]
@@ -37,7 +38,11 @@ pub(super) struct Outbound {
     /// Messages and bytes in `queue` and `in_flight`.
     held: usize,
     held_bytes: usize,
+    /// Requests that were sent and have no answer.
+    requests_in_flight: usize,
     last_token: u64,
+    /// What of all this has to be on disk, and of inbound messages as well.
+    pub(super) journal: Journal,
 }
 
 #[derive(Debug)]
@@ -46,6 +51,10 @@ struct Queued {
     publish: Publish,
     expires: Option<Instant>,
     size: usize,
+    /// The identifier that its record has, if there is one; without a journal it is given at sending.
+    id: Option<PacketId>,
+    /// What has to be durable before it may be sent.
+    stored: StoreSeq,
 }
 
 #[derive(Debug)]
@@ -68,33 +77,10 @@ enum Exchange {
     /// that the identifier is unknown: the exchange was completed, and that answer was lost.
     Released {
         resent: bool,
+        /// What has to be durable before PUBREL may be sent.
+        stored: StoreSeq,
     },
     Request(Request),
-}
-
-/// A SUBSCRIBE or an UNSUBSCRIBE.
-#[derive(Debug)]
-pub(super) enum Request {
-    Subscribe(Box<Subscribe>),
-    Unsubscribe(Box<Unsubscribe>),
-}
-
-impl Request {
-    pub(super) fn into_packet(self, id: PacketId) -> Packet {
-        match self {
-            Request::Subscribe(subscribe) => Packet::Subscribe(id, subscribe),
-            Request::Unsubscribe(unsubscribe) => Packet::Unsubscribe(id, unsubscribe),
-        }
-    }
-
-    /// Takes a request back out of its packet.
-    pub(super) fn from_packet(packet: Packet) -> Option<Request> {
-        match packet {
-            Packet::Subscribe(_, subscribe) => Some(Request::Subscribe(subscribe)),
-            Packet::Unsubscribe(_, unsubscribe) => Some(Request::Unsubscribe(unsubscribe)),
-            _ => None,
-        }
-    }
 }
 
 /// What one connection remembers of outbound messages.
@@ -142,21 +128,43 @@ impl Outbound {
             || (self.held < bounds.messages && self.held_bytes.saturating_add(size) <= bounds.bytes)
     }
 
-    pub(super) fn push(&mut self, publish: Publish, size: usize, now: Instant) -> Token {
+    /// Queues a message; hands it back if its record needs an identifier and there is none.
+    pub(super) fn push(
+        &mut self,
+        publish: Publish,
+        size: usize,
+        now: Instant,
+    ) -> Result<Token, Publish> {
+        let journalled = self.journal.on && publish.qos != QoS::AtMostOnce;
+        let id = if journalled { self.ids.reserve() } else { None };
+        if journalled && id.is_none() {
+            return Err(publish);
+        }
         let token = self.token();
+        let stored =
+            id.map_or_else(StoreSeq::default, |id| self.journal.publish(token, &publish, id));
         let expiry = publish.properties.get().and_then(|fields| fields.message_expiry_interval);
         let expires = expiry.map(|seconds| now + core::time::Duration::from_secs(seconds.into()));
         self.held += 1;
         self.held_bytes += size;
-        self.queue.push_back(Queued { token, publish, expires, size });
-        token
+        self.queue.push_back(Queued { token, publish, expires, size, id, stored });
+        Ok(token)
     }
 
     pub(super) fn cancel(&mut self, token: Token) -> Option<Publish> {
         let at = self.queue.iter().position(|queued| queued.token == token)?;
-        let queued = self.queue.remove(at)?;
-        self.release(queued.size);
-        Some(queued.publish)
+        let Queued { publish, size, id, .. } = self.queue.remove(at)?;
+        self.forget(token, id);
+        self.release(size);
+        Some(publish)
+    }
+
+    /// Frees the identifier and the record of a message that was never sent.
+    fn forget(&mut self, token: Token, id: Option<PacketId>) {
+        if let Some(id) = id {
+            self.ids.free(id);
+            self.journal.delete(StoreKey::Outbound(token));
+        }
     }
 
     fn release(&mut self, size: usize) {
@@ -165,18 +173,6 @@ impl Outbound {
         if self.held == 0 {
             self.queue.shrink_to(8);
         }
-    }
-
-    pub(super) fn push_request(&mut self, request: Request) -> Token {
-        let token = self.token();
-        self.requests.push_back((token, request));
-        token
-    }
-
-    /// Returns how many requests have no answer yet.
-    pub(super) fn requests(&self) -> usize {
-        let sent = self.ids.used() - self.messages_in_flight();
-        self.requests.len() + sent
     }
 
     pub(super) fn messages_in_flight(&self) -> usize {
@@ -193,6 +189,34 @@ impl Outbound {
 
     pub(super) fn is_empty(&self) -> bool {
         self.held == 0 && self.requests.is_empty() && self.in_flight.len() == 0
+    }
+
+    /// Enters a message that was accepted before a restart, or `None` for one that PUBREC has answered.
+    pub(super) fn restore(
+        &mut self,
+        token: Token,
+        id: PacketId,
+        publish: Option<Publish>,
+    ) -> Result<(), RecordError> {
+        let size = publish.as_ref().map_or(0, Outbound::size);
+        let exchange = match publish {
+            Some(publish) => Exchange::Publish { publish, expires: None, size },
+            None => Exchange::Released { resent: true, stored: StoreSeq::default() },
+        };
+        if !self.ids.assign(id, self.in_flight.next_key()) {
+            return Err(RecordError::Duplicate(StoreKey::Outbound(token)));
+        }
+        self.in_flight.push(InFlight { token, id, link: 0, exchange });
+        self.held += 1;
+        self.held_bytes += size;
+        self.last_token = self.last_token.max(token.0);
+        Ok(())
+    }
+
+    pub(super) fn tokens(&self) -> Vec<Token> {
+        let is_message = |entry: &&InFlight| !matches!(entry.exchange, Exchange::Request(_));
+        let sent = self.in_flight.iter().filter(is_message).map(|entry| entry.token);
+        sent.chain(self.queue.iter().map(|queued| queued.token)).collect()
     }
 
     /// Begins a connection that goes on with what was sent before.
@@ -214,6 +238,7 @@ impl Outbound {
                     self.in_flight.remove(key)
             {
                 self.ids.free(id);
+                self.requests_in_flight -= 1;
                 again.push((token, request));
             }
         }
@@ -227,13 +252,19 @@ impl Outbound {
     pub(super) fn session_lost(&mut self, resend_qos2: bool, events: &mut VecDeque<Event>) {
         let mut again = Vec::new();
         while let Some(entry) = self.in_flight.first().and_then(|key| self.in_flight.remove(key)) {
-            self.ids.free(entry.id);
             let token = entry.token;
             let size = match entry.exchange {
                 Exchange::Publish { publish, expires, size }
                     if publish.qos == QoS::AtLeastOnce || resend_qos2 =>
                 {
-                    again.push(Queued { token, publish, expires, size });
+                    // Its record has the identifier, which is as good as another one.
+                    let id = self.journal.on.then_some(entry.id);
+                    self.ids.free(entry.id);
+                    if let Some(id) = id {
+                        self.ids.assign(id, Key::NONE);
+                    }
+                    let stored = StoreSeq::default();
+                    again.push(Queued { token, publish, expires, size, id, stored });
                     continue;
                 }
                 Exchange::Publish { size, .. } => size,
@@ -241,6 +272,8 @@ impl Outbound {
                 // Requests are not in flight between connections.
                 Exchange::Request(_) => continue,
             };
+            self.ids.free(entry.id);
+            self.journal.delete(StoreKey::Outbound(token));
             self.release(size);
             events.push_back(Event::Failed { token, error: Failure::SessionLost });
         }
@@ -284,7 +317,8 @@ impl Outbound {
                         Err(error) => failure = Some(error),
                     }
                 }
-                Exchange::Released { resent } => {
+                Exchange::Released { stored, .. } if !self.journal.has(*stored) => return false,
+                Exchange::Released { resent, .. } => {
                     *resent = true;
                     let ack = Ack::new(entry.id, ReasonCode::SUCCESS);
                     sent = codec::encode(&Packet::PubRel(ack), wire.version, out).is_ok();
@@ -310,45 +344,6 @@ impl Outbound {
         sending.resend.is_some()
     }
 
-    /// Sends the next request; false if there is none, or if no identifier is free.
-    pub(super) fn send_request(
-        &mut self,
-        wire: &Wire<'_>,
-        out: &mut TxBuf,
-        events: &mut VecDeque<Event>,
-    ) -> bool {
-        let key = self.in_flight.next_key();
-        while let Some((token, request)) = self.requests.pop_front() {
-            let lacks = match &request {
-                Request::Subscribe(subscribe) => wire.limits.lacks_for_subscribe(subscribe),
-                Request::Unsubscribe(_) => None,
-            };
-            if let Some(what) = lacks {
-                events.push_back(Event::Failed { token, error: Failure::NotSupported(what) });
-                continue;
-            }
-            let Some(id) = self.ids.allocate(key) else {
-                self.requests.push_front((token, request));
-                return false;
-            };
-            let packet = request.into_packet(id);
-            let result = encode_packet(&packet, wire, out);
-            let Some(request) = Request::from_packet(packet) else { continue };
-            match result {
-                Ok(()) => {
-                    let exchange = Exchange::Request(request);
-                    self.in_flight.push(InFlight { token, id, link: wire.link, exchange });
-                    return true;
-                }
-                Err(error) => {
-                    self.ids.free(id);
-                    events.push_back(Event::Failed { token, error });
-                }
-            }
-        }
-        false
-    }
-
     /// Sends the next new message; false if there is none, or if it has to wait for the peer.
     #[inline]
     pub(super) fn send_next(
@@ -370,21 +365,29 @@ impl Outbound {
             if acknowledged && sending.open >= u32::from(wire.limits.receive_maximum) {
                 return false;
             }
+            if !self.journal.has(queued.stored) {
+                return false;
+            }
             let mut header = PublishHeader::default();
             let result = match queued.expires {
                 Some(at) if at <= now => Err(Failure::Expired),
                 expires => {
                     header.message_expiry_interval = expires.map(|at| remaining(at, now));
                     if acknowledged {
-                        let Some(id) = self.ids.allocate(self.in_flight.next_key()) else {
-                            return false;
+                        let key = self.in_flight.next_key();
+                        header.packet_id = match queued.id {
+                            Some(id) if self.ids.assign(id, key) => Some(id),
+                            _ => self.ids.allocate(key),
                         };
-                        header.packet_id = Some(id);
+                        if header.packet_id.is_none() {
+                            return false;
+                        }
                     }
                     encode_new(&queued.publish, header, &mut sending.aliases, wire, out)
                 }
             };
-            let Some(Queued { publish, expires, size, .. }) = self.queue.pop_front() else {
+            let Some(Queued { publish, expires, size, id: recorded, .. }) = self.queue.pop_front()
+            else {
                 return false;
             };
             match (result, header.packet_id) {
@@ -403,6 +406,7 @@ impl Outbound {
                     if let Some(id) = id {
                         self.ids.free(id);
                     }
+                    self.forget(token, recorded);
                     self.release(size);
                     events.push_back(Event::Failed { token, error });
                 }
@@ -421,8 +425,12 @@ impl Outbound {
         let (counted, size) = match &entry.exchange {
             Exchange::Publish { size, .. } => (entry.link == link, *size),
             Exchange::Released { .. } => (true, 0),
-            Exchange::Request(_) => return Some(entry),
+            Exchange::Request(_) => {
+                self.requests_in_flight -= 1;
+                return Some(entry);
+            }
         };
+        self.journal.delete(StoreKey::Outbound(entry.token));
         if counted {
             sending.open = sending.open.saturating_sub(1);
         }
@@ -497,14 +505,6 @@ fn oversize(
     }
     let size = codec::publish_len(publish, header, wire.version)?;
     Ok((size > limit as usize).then_some(size))
-}
-
-fn encode_packet(packet: &Packet, wire: &Wire<'_>, out: &mut TxBuf) -> Result<(), Failure> {
-    let size = codec::encoded_len(packet, wire.version).map_err(Failure::Invalid)?;
-    if size > wire.limits.maximum_packet_size as usize {
-        return Err(Failure::TooLarge { size, limit: wire.limits.maximum_packet_size });
-    }
-    codec::encode(packet, wire.version, out).map_err(Failure::Invalid)
 }
 
 /// Tells whether there is a property that only MQTT 5.0 has; the expiry is honoured here as well.

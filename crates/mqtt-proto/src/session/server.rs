@@ -13,6 +13,7 @@ use super::event::Event;
 use super::limits::Limits;
 use super::link::{Phase, Reply};
 use super::role::Role;
+use super::store::StoreSeq;
 use super::timers::Timer;
 use crate::codec;
 use crate::error::DecodeCause;
@@ -136,7 +137,7 @@ impl Server {
         };
         codec::encoded_len(&answer, link.version)?;
         link.requests.swap_remove(at);
-        link.replies.push_back(Reply::Packet(Box::new(answer)));
+        link.replies.push_back((StoreSeq::default(), Reply::Packet(Box::new(answer))));
         Ok(())
     }
 }
@@ -152,6 +153,7 @@ impl Role for Server {
             ping_timeout: None,
             write_timeout: config.write_timeout,
             topic_aliases: config.topic_aliases,
+            journal: config.journal,
             maximum_qos: config.maximum_qos,
             retain_available: config.retain_available,
         };

@@ -15,3 +15,4 @@ mod qos;
 mod resume;
 mod server;
 mod stall;
+mod store;

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use super::{Connection, Core, Logic, protocol};
+use super::{Connection, Core, Logic, SessionState, protocol};
 use crate::codec;
 use crate::packet::{Ack, AckProperties, Packet, Property, PublishPacket};
 use crate::reason::ReasonCode;
@@ -104,22 +104,22 @@ impl Core {
             Packet::PubAck(ack) => outbound.puback(sending, link.number, ack, events),
             Packet::PubRec(ack) => {
                 outbound.pubrec(sending, link.number, ack, link.version, events).map(|answer| {
-                    if let Some(ack) = answer {
-                        link.replies.push_back(Reply::Ack(PacketType::PubRel, ack));
+                    if let Some((stored, ack)) = answer {
+                        link.replies.push_back((stored, Reply::Ack(PacketType::PubRel, ack)));
                     }
                     None
                 })
             }
             Packet::PubRel(ack) => {
-                let known = self.state.inbound.pubrel(arrivals, ack.packet_id);
-                let unknown = !known && link.version.is_v5();
-                let reason = if unknown {
-                    ReasonCode::PACKET_IDENTIFIER_NOT_FOUND
-                } else {
-                    ReasonCode::SUCCESS
+                let journal = &mut outbound.journal;
+                let known = self.state.inbound.pubrel(arrivals, ack.packet_id, journal);
+                let reason = match known {
+                    None if link.version.is_v5() => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
+                    _ => ReasonCode::SUCCESS,
                 };
                 let ack = Ack::new(ack.packet_id, reason);
-                link.replies.push_back(Reply::Ack(PacketType::PubComp, ack));
+                let reply = Reply::Ack(PacketType::PubComp, ack);
+                link.replies.push_back((known.unwrap_or_default(), reply));
                 Ok(None)
             }
             Packet::PubComp(ack) => outbound.pubcomp(sending, link.number, ack, events),
@@ -195,8 +195,11 @@ impl Core {
     fn answer(&mut self) {
         let Some(Connection { link, arrivals, .. }) = &mut self.connection else { return };
         let v5 = link.version.is_v5();
-        while let Some((packet, ack)) = self.state.inbound.next_answer(arrivals, v5) {
-            link.replies.push_back(Reply::Ack(packet, ack));
+        let SessionState { outbound, inbound, .. } = &mut self.state;
+        while let Some((stored, packet, ack)) =
+            inbound.next_answer(arrivals, v5, &mut outbound.journal)
+        {
+            link.replies.push_back((stored, Reply::Ack(packet, ack)));
         }
     }
 }

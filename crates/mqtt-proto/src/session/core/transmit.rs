@@ -71,7 +71,10 @@ impl Core {
             self.refused = true;
             return Err(PublishError::Full(Box::new(publish)));
         }
-        Ok(self.state.outbound.push(publish, size, now))
+        self.state.outbound.push(publish, size, now).map_err(|publish| {
+            self.refused = true;
+            PublishError::Full(Box::new(publish))
+        })
     }
 
     pub(in crate::session) fn cancel(&mut self, token: Token) -> Option<Publish> {
@@ -151,7 +154,8 @@ impl Core {
             return Ok(());
         }
         while !out.is_full()
-            && let Some(reply) = link.replies.pop_front()
+            && link.replies.front().is_some_and(|(stored, _)| outbound.journal.has(*stored))
+            && let Some((_, reply)) = link.replies.pop_front()
         {
             link.encode_reply(reply, out).map_err(CloseReason::Local)?;
         }

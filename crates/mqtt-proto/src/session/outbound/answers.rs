@@ -8,10 +8,12 @@ use crate::packet::{Ack, SubAck, UnsubAck};
 use crate::reason::ReasonCode;
 use crate::session::event::Event;
 use crate::session::list::Key;
+use crate::session::store::StoreSeq;
 use crate::types::{PacketId, QoS, Version};
 
-/// What to answer to an acknowledgement; an error names the rule that it breaks.
-pub(in crate::session) type Answer = Result<Option<Ack>, &'static str>;
+/// What to answer to an acknowledgement, and what has to be durable before; an error names the rule
+/// that it breaks.
+pub(in crate::session) type Answer = Result<Option<(StoreSeq, Ack)>, &'static str>;
 
 const WRONG_KIND: &str = "the packet identifier belongs to an exchange of another kind";
 
@@ -55,7 +57,8 @@ impl Outbound {
         let Some((key, entry)) = self.find(id) else {
             // MQTT 3.1.1 has no way to say that the identifier is unknown.
             let unknown = Ack::new(id, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND);
-            return Ok((version.is_v5() && !ack.reason.is_error()).then_some(unknown));
+            let answers = version.is_v5() && !ack.reason.is_error();
+            return Ok(answers.then_some((StoreSeq::default(), unknown)));
         };
         let token = entry.token;
         match &entry.exchange {
@@ -73,14 +76,18 @@ impl Outbound {
                     entry.link = link;
                     sending.open += 1;
                 }
-                entry.exchange = Exchange::Released { resent: false };
+                let stored = self.journal.released(token, id);
+                if let Some(entry) = self.in_flight.get_mut(key) {
+                    entry.exchange = Exchange::Released { resent: false, stored };
+                }
                 self.held_bytes -= size;
                 events.push_back(Event::Received(token));
-                Ok(Some(Ack::new(id, ReasonCode::SUCCESS)))
+                Ok(Some((stored, Ack::new(id, ReasonCode::SUCCESS))))
             }
-            Exchange::Released { .. } => {
+            Exchange::Released { stored, .. } => {
+                let stored = *stored;
                 entry.link = link;
-                Ok(Some(Ack::new(id, ReasonCode::SUCCESS)))
+                Ok(Some((stored, Ack::new(id, ReasonCode::SUCCESS))))
             }
         }
     }
@@ -95,7 +102,7 @@ impl Outbound {
     ) -> Answer {
         let Some((key, entry)) = self.find(ack.packet_id) else { return Ok(None) };
         match &entry.exchange {
-            Exchange::Released { resent } => {
+            Exchange::Released { resent, .. } => {
                 // No error while a session is being recovered: section 3.7.2.1.
                 let done = *resent && ack.reason == ReasonCode::PACKET_IDENTIFIER_NOT_FOUND;
                 let reason = if done { ReasonCode::SUCCESS } else { ack.reason };

@@ -1,0 +1,241 @@
+//! The journal: restarts from what was durable, with a crash between any two steps.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use mqtt_proto::{
+    Client, ClientConfig, QoS, RecordError, Session, SessionState, StoreKey, StoreOp, StoreSeq,
+    Version,
+};
+
+use crate::pair::{Pair, VERSIONS, durable, ends, message, subscribe};
+
+/// A store that a crash brings back to what was synced.
+#[derive(Default)]
+struct Disk {
+    durable: BTreeMap<[u8; 9], Bytes>,
+    written: Vec<StoreOp>,
+}
+
+impl Disk {
+    /// Takes what the session hands out; a crash now would lose it.
+    fn write(&mut self, session: &mut Session<Client>) -> bool {
+        let before = self.written.len();
+        self.written.extend(std::iter::from_fn(|| session.poll_store()));
+        self.written.len() > before
+    }
+
+    /// Makes the oldest write durable.
+    fn sync_one(&mut self) -> Option<StoreSeq> {
+        if self.written.is_empty() {
+            return None;
+        }
+        Some(match self.written.remove(0) {
+            StoreOp::Put { seq, key, record } => {
+                self.durable.insert(key.to_bytes(), record);
+                seq
+            }
+            StoreOp::Delete { seq, key } => {
+                self.durable.remove(&key.to_bytes());
+                seq
+            }
+        })
+    }
+
+    fn crash(&mut self) -> SessionState {
+        self.written.clear();
+        let records = self.durable.iter();
+        let records = records
+            .map(|(key, record)| (StoreKey::from_bytes(*key).expect("a key"), record.clone()));
+        SessionState::from_records(records).expect("records of a session")
+    }
+}
+
+fn config(version: Version) -> ClientConfig {
+    ClientConfig { journal: true, ..durable(version) }
+}
+
+/// One small step of the pair or of the disk; false when nothing is left to do.
+fn step(pair: &mut Pair, disk: &mut Disk, turn: usize) -> bool {
+    // The disk is slower than the wire, so that what waits for it really waits.
+    let wrote = disk.write(&mut pair.client);
+    if turn % 3 == 2
+        && let Some(seq) = disk.sync_one()
+    {
+        pair.client.handle_stored(seq);
+        return true;
+    }
+    pair.step() | wrote | !disk.written.is_empty()
+}
+
+/// Publishes in both directions and crashes the client after so many steps; then goes on from the disk.
+/// Returns how many steps the whole took.
+fn exchange(version: Version, crash: Option<usize>) -> usize {
+    let mut pair = Pair::new(config(version));
+    pair.chunk = 5;
+    let mut disk = Disk::default();
+    pair.open();
+    pair.settle();
+    for index in 0..3 {
+        for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            let text = format!("{} {index}", qos as u8);
+            pair.client.publish(message("up", &text, qos), pair.now).unwrap();
+            pair.server.publish(message("down", &text, qos), pair.now).unwrap();
+        }
+    }
+    let mut steps = 0;
+    // What was never synced was never accepted, as far as anybody can know.
+    let mut accepted = 6;
+    while step(&mut pair, &mut disk, steps) {
+        steps += 1;
+        if crash == Some(steps) {
+            let state = disk.crash();
+            let ended = pair.client_events.iter().filter_map(ends);
+            accepted = ended.chain(state.tokens()).collect::<BTreeSet<_>>().len();
+            pair.cut();
+            let old =
+                std::mem::replace(&mut pair.client, Session::with_state(config(version), state));
+            drop(old);
+            pair.open();
+        }
+        assert!(steps < 10_000, "it does not come to rest");
+    }
+    let received = Pair::payloads(&pair.server_messages);
+    let count = |text: &str| received.iter().filter(|got| *got == text).count();
+    for index in 0..3 {
+        let qos2 = count(&format!("2 {index}"));
+        assert!(qos2 <= 1, "twice: crash {crash:?} {received:?}");
+    }
+    let distinct = received.iter().collect::<BTreeSet<_>>().len();
+    assert!(distinct >= accepted, "lost: crash {crash:?}, {accepted} accepted, {received:?}");
+    let taken = Pair::payloads(&pair.client_messages);
+    for index in 0..3 {
+        // A crash between taking a message and the record of that brings it back; nothing else does.
+        let qos2 = taken.iter().filter(|got| **got == format!("2 {index}")).count();
+        assert!((1..=2).contains(&qos2), "crash {crash:?}: {taken:?}");
+        assert!(crash.is_some() || qos2 == 1);
+        assert!(taken.contains(&format!("1 {index}")), "crash {crash:?}: {taken:?}");
+    }
+    assert!(disk.durable.is_empty(), "nothing is left on disk: crash {crash:?}");
+    assert!(pair.client.is_idle() && pair.server.is_idle());
+    steps
+}
+
+#[test]
+fn a_crash_between_any_two_steps_loses_and_doubles_nothing() {
+    for version in VERSIONS {
+        let total = exchange(version, None);
+        assert!(total > 50);
+        for crash in 1..total {
+            exchange(version, Some(crash));
+        }
+    }
+}
+
+#[test]
+fn nothing_leaves_before_its_record_is_durable() {
+    for version in VERSIONS {
+        let mut pair = Pair::new(config(version));
+        pair.open();
+        pair.settle();
+        pair.sent_by_client();
+        pair.client.publish(message("a", "x", QoS::ExactlyOnce), pair.now).unwrap();
+        pair.server.publish(message("b", "y", QoS::ExactlyOnce), pair.now).unwrap();
+        pair.settle();
+        assert_eq!(pair.sent_by_client(), [], "neither PUBLISH nor PUBREC");
+        let mut sent = Vec::new();
+        while let Some(op) = pair.client.poll_store() {
+            let (StoreOp::Put { seq, .. } | StoreOp::Delete { seq, .. }) = op;
+            pair.client.handle_stored(seq);
+            pair.settle();
+            sent.push(pair.sent_by_client().len());
+        }
+        // PUBLISH; PUBREC; PUBREL; nothing for PUBCOMP; PUBCOMP.
+        assert_eq!(sent.iter().sum::<usize>(), 4, "{sent:?}");
+        assert!(sent.iter().all(|count| *count <= 1), "one at a time: {sent:?}");
+        assert!(pair.client.is_idle());
+    }
+}
+
+#[test]
+fn without_a_journal_there_is_nothing_to_store() {
+    let mut pair = Pair::connected(Version::V5, 64 * 1024);
+    pair.client.publish(message("a", "x", QoS::ExactlyOnce), pair.now).unwrap();
+    pair.settle();
+    assert_eq!(pair.client.poll_store(), None);
+}
+
+#[test]
+fn qos0_and_requests_have_no_records() {
+    let mut pair = Pair::new(config(Version::V5));
+    pair.open();
+    pair.client.publish(message("a", "x", QoS::AtMostOnce), pair.now).unwrap();
+    pair.client.subscribe(subscribe("a", QoS::AtMostOnce)).unwrap();
+    pair.settle();
+    assert_eq!(pair.client.poll_store(), None);
+    assert!(pair.client.is_idle());
+}
+
+#[test]
+fn a_message_taken_back_leaves_no_record() {
+    let mut session = Session::<Client>::new(config(Version::V5));
+    let now = mqtt_proto::Instant::EPOCH;
+    let token = session.publish(message("a", "x", QoS::AtLeastOnce), now).unwrap();
+    assert!(session.cancel(token).is_some());
+    let mut disk = Disk::default();
+    disk.write(&mut session);
+    while disk.sync_one().is_some() {}
+    assert!(disk.durable.is_empty());
+    assert_eq!(session.stats(), Default::default());
+}
+
+#[test]
+fn a_lost_session_clears_the_records_of_what_fails() {
+    let mut pair = Pair::new(config(Version::V5));
+    let mut disk = Disk::default();
+    pair.open();
+    pair.settle();
+    pair.server_acks = false;
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        pair.client.publish(message("a", "x", qos), pair.now).unwrap();
+    }
+    let settle = |pair: &mut Pair, disk: &mut Disk| {
+        for turn in 0..500 {
+            step(pair, disk, turn);
+        }
+    };
+    settle(&mut pair, &mut disk);
+    assert_eq!(disk.durable.len(), 2);
+    pair.forgetful = true;
+    pair.server_acks = true;
+    pair.cut();
+    pair.open();
+    settle(&mut pair, &mut disk);
+    assert!(disk.durable.is_empty(), "QoS 1 was sent as new, QoS 2 has failed");
+    assert!(pair.client.is_idle());
+    assert_eq!(pair.server_messages.len(), 3);
+}
+
+#[test]
+fn records_that_are_none_are_refused() {
+    let mut session = Session::<Client>::new(config(Version::V5));
+    let now = mqtt_proto::Instant::EPOCH;
+    session.publish(message("a", "x", QoS::AtLeastOnce), now).unwrap();
+    let Some(StoreOp::Put { key, record, .. }) = session.poll_store() else { panic!() };
+    let inbound = StoreKey::from_bytes([1, 0, 0, 0, 0, 0, 0, 0, 9]).unwrap();
+    let other = StoreKey::from_bytes([0, 0, 0, 0, 0, 0, 0, 0, 9]).unwrap();
+    let cut = record.slice(..record.len() - 1);
+    let cases: [(Vec<(StoreKey, Bytes)>, fn(&RecordError) -> bool); 4] = [
+        (vec![(key, cut)], |error| matches!(error, RecordError::Damaged(..))),
+        (vec![(key, Bytes::new())], |error| matches!(error, RecordError::Damaged(..))),
+        (vec![(inbound, record.clone())], |error| matches!(error, RecordError::Misplaced(_))),
+        (vec![(key, record.clone()), (other, record)], |error| {
+            matches!(error, RecordError::Duplicate(_))
+        }),
+    ];
+    for (records, expected) in cases {
+        let error = SessionState::from_records(records).unwrap_err();
+        assert!(expected(&error), "{error}");
+    }
+    assert_eq!(StoreKey::from_bytes([2; 9]), None);
+}
