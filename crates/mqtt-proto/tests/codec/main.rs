@@ -17,6 +17,7 @@ mod grid;
 mod hex;
 mod lengths;
 mod linear;
+mod matching;
 mod properties;
 mod reasons;
 mod refused;
