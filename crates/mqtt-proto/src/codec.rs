@@ -10,7 +10,7 @@ mod frame;
 mod parse;
 mod props;
 
-pub(crate) use decode::decode_at;
+pub(crate) use decode::{connect_level, decode_at};
 pub use decode::{connect_version, decode};
 pub use encode::{
     MAX_REMAINING_LENGTH, PublishHeader, TopicAlias, encode, encode_publish, encoded_len,

@@ -110,6 +110,13 @@ pub fn connect_version(frame: &[u8]) -> Result<Version, DecodeError> {
     }
 }
 
+/// Returns the protocol level that a CONNECT frame names, whatever its protocol name.
+pub(crate) fn connect_level(frame: &[u8]) -> Option<u8> {
+    let header = header(frame, u32::MAX).ok()??;
+    let (len, rest) = frame.get(usize::from(header.len)..)?.split_first_chunk::<2>()?;
+    rest.get(usize::from(u16::from_be_bytes(*len))).copied()
+}
+
 /// The frame, and the block that it lies in.
 struct Source<'a> {
     block: &'a Bytes,

@@ -24,8 +24,9 @@ use crate::types::{PacketId, PacketType, QoS, Token, Version};
 #[derive(Debug)]
 pub struct Client {
     config: ClientConfig,
-    /// Whether a connection was accepted before: then a clean start is over.
-    connected_before: bool,
+    /// The Session Expiry Interval of the last connection that was accepted: above 0, a clean start is
+    /// over.
+    session_expiry: u32,
 }
 
 impl Client {
@@ -88,7 +89,7 @@ impl Role for Client {
             maximum_qos: QoS::ExactlyOnce,
             retain_available: true,
         };
-        (Client { config, connected_before: false }, settings)
+        (Client { config, session_expiry: 0 }, settings)
     }
 }
 
@@ -101,10 +102,8 @@ impl ClientConfig {
 impl Client {
     /// Tells whether CONNECT asks for a new session.
     fn cleans(&self) -> bool {
-        let connect = &self.config.connect;
-        let outlives = connect.session_expiry_interval.is_some_and(|seconds| seconds > 0);
-        let goes_on = self.config.version.is_v5() && outlives && self.connected_before;
-        connect.clean_start && !goes_on
+        let goes_on = self.config.version.is_v5() && self.session_expiry > 0;
+        self.config.connect.clean_start && !goes_on
     }
 
     fn connack(
@@ -119,7 +118,9 @@ impl Client {
             return Ok(());
         }
         let cleans = self.cleans();
-        if connack.session_present && cleans {
+        let version = self.config.version;
+        let stranger = version.is_v5() && core.is_new() && !self.config.adopt_session;
+        if connack.session_present && (cleans || stranger) {
             let rule = "Session Present is set although there is no session to go on with";
             return Err(broken(rule, ReasonCode::PROTOCOL_ERROR));
         }
@@ -127,11 +128,13 @@ impl Client {
             let rule = "the Authentication Method is not that of CONNECT";
             return Err(broken(rule, ReasonCode::PROTOCOL_ERROR));
         }
-        let version = self.config.version;
         if let Some(assigned) = &connack.assigned_client_identifier {
             self.config.connect.client_id = assigned.clone().into_owned();
         }
-        self.connected_before = true;
+        // The server's word replaces the wish: section 3.2.2.3.2.
+        let expiry =
+            connack.session_expiry_interval.or(self.config.connect.session_expiry_interval);
+        self.session_expiry = expiry.unwrap_or(0);
         // CONNACK of MQTT 3.1 does not tell whether there is a session: with Clean Session 0 the client
         // has to take it that there is.
         let lost = match version {

@@ -88,6 +88,12 @@ pub struct ClientConfig {
     /// [`Failure::SessionLost`](crate::Failure::SessionLost), because it may have been delivered;
     /// `true` sends it again as a new message.
     pub resend_lost_qos2: bool,
+    /// Whether to go on with a session that the server has and this side has never been part of, as
+    /// after a restart without the state; default no.
+    ///
+    /// MQTT 5.0 has the client leave then (MQTT-3.2.2-4): the server may still hold Packet Identifiers
+    /// of QoS 2 messages, and takes new messages with those for repeated ones. In 3.x it goes on.
+    pub adopt_session: bool,
 }
 
 impl ClientConfig {
@@ -105,6 +111,7 @@ impl ClientConfig {
             journal: false,
             bounds: Bounds::default(),
             resend_lost_qos2: false,
+            adopt_session: false,
         }
     }
 }

@@ -202,6 +202,11 @@ impl Core {
         self.received(now);
     }
 
+    /// Tells whether this side has never been part of a session.
+    pub(super) const fn is_new(&self) -> bool {
+        self.state.links == 0
+    }
+
     /// Replaces the state: the server goes on with that of another connection.
     pub(super) fn set_state(&mut self, state: SessionState) {
         self.state = state;
@@ -245,9 +250,15 @@ impl Core {
 
     /// Ends the connection as the standard says for that reason: MQTT 5.0 has a DISCONNECT for it.
     pub(super) fn end_for(&mut self, reason: CloseReason, code: ReasonCode) {
-        let says = self.connection.as_ref().is_some_and(|connection| {
-            connection.link.version.is_v5()
-                && matches!(connection.link.phase, Phase::Connected | Phase::Closing)
+        let client = self.settings.is_client();
+        let says = self.link().is_some_and(|link| {
+            link.version.is_v5()
+                && match link.phase {
+                    Phase::Connected | Phase::Closing => true,
+                    // A client may say it before CONNACK, but not before its CONNECT.
+                    Phase::Connecting => client && link.handshake.is_empty(),
+                    _ => false,
+                }
         });
         let last = says.then(|| Packet::Disconnect(Disconnect::new(code)));
         self.end_with(reason, last);

@@ -65,8 +65,13 @@ impl Server {
             Version::V5 => connack.receive_maximum.unwrap_or(u16::MAX).into(),
             _ => u32::MAX,
         };
-        core.settings.maximum_qos = connack.maximum_qos.unwrap_or(QoS::ExactlyOnce);
-        core.settings.retain_available = connack.retain_available.unwrap_or(true);
+        let maximum_qos = connack.maximum_qos.unwrap_or(QoS::ExactlyOnce);
+        let retain_available = connack.retain_available.unwrap_or(true);
+        if let Some((rule, _)) = lacks_for_will(connect, maximum_qos, retain_available) {
+            return Err(CommandError::Unexpected(rule));
+        }
+        core.settings.maximum_qos = maximum_qos;
+        core.settings.retain_available = retain_available;
         // What the server itself cannot do, it does not send either.
         limits.maximum_qos = QoS::ExactlyOnce;
         if let Some(link) = core.link_mut() {
@@ -139,6 +144,25 @@ impl Server {
         link.requests.swap_remove(at);
         link.replies.push_back((StoreSeq::default(), Reply::Packet(Box::new(answer))));
         Ok(())
+    }
+}
+
+/// Returns what the Will needs and the server does not have (MQTT-3.2.2-12, -13).
+fn lacks_for_will(
+    connect: &Connect,
+    maximum_qos: QoS,
+    retain_available: bool,
+) -> Option<(&'static str, ReasonCode)> {
+    let will = connect.will.as_ref()?;
+    if will.qos > maximum_qos {
+        Some(("the Will QoS is above the Maximum QoS", ReasonCode::QOS_NOT_SUPPORTED))
+    } else if will.retain && !retain_available {
+        Some((
+            "Will Retain is set although Retain Available is 0",
+            ReasonCode::RETAIN_NOT_SUPPORTED,
+        ))
+    } else {
+        None
     }
 }
 
@@ -215,6 +239,13 @@ impl Server {
 
     /// Handles the CONNECT, which has to be the first packet.
     fn connect(&mut self, core: &mut Core, connect: Box<Connect>, version: Version) {
+        let (qos, retain) = (self.config.maximum_qos, self.config.retain_available);
+        if version.is_v5()
+            && let Some((rule, reason)) = lacks_for_will(&connect, qos, retain)
+        {
+            let error = protocol(PacketType::Connect, rule, reason);
+            return Server::reject(core, error, version);
+        }
         if let Some(link) = core.link_mut() {
             link.version = version;
             link.phase = Phase::Accepting;
@@ -317,7 +348,9 @@ impl Logic for Server {
             Err(error) if error.cause() == DecodeCause::ProtocolVersion => {
                 // Who speaks a later version than ours understands the answer of 5.0, who speaks an
                 // older one that of 3.1.1 (MQTT-3.1.2-2 of both).
-                let later = frame.get(8).is_some_and(|level| *level > Version::V5.level());
+                let level = codec::connect_level(&frame).unwrap_or(0);
+                // The highest bit is set by bridges, which speak the version of the other bits.
+                let later = level & 0x7F > Version::V5.level();
                 let version = if later { Version::V5 } else { Version::V311 };
                 Server::reject(core, error.into(), version);
                 return Ok(true);

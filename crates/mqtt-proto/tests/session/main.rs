@@ -1,14 +1,19 @@
-//! Scenarios: two sessions over a simulated wire, in both versions, in chunks of several sizes.
+//! Scenarios: two sessions over a simulated wire, or one against a script, in both versions, in chunks
+//! of several sizes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-#![allow(clippy::unreachable, reason = "tests may")]
+#![allow(clippy::unreachable, unreachable_pub, reason = "tests may")]
 
 mod pair;
+mod solo;
 
 mod acks;
+mod alias;
 mod alias_out;
+mod auth;
 mod connect;
 mod flow;
+mod handshake;
 mod keepalive;
 mod limits;
 mod qos;
@@ -16,3 +21,4 @@ mod resume;
 mod server;
 mod stall;
 mod store;
+mod v311;
