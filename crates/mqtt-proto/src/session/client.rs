@@ -236,6 +236,7 @@ impl Logic for Client {
                 if let Some(link) = core.link_mut() {
                     link.ping_outstanding = false;
                     link.timers.stop(Timer::PingResp);
+                    link.timers.set(Timer::Receive, link.keep_alive_from(now));
                 }
                 Ok(())
             }

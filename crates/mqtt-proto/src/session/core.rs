@@ -321,11 +321,11 @@ impl Core {
         if let Some(link) = self.link_mut()
             && link.phase != Phase::Connecting
         {
-            let deadline = link.keep_alive_from(now);
-            link.timers.set(Timer::Receive, deadline);
             if link.ping_outstanding {
                 // PINGRESP may stand behind a lot of messages; whoever sends those is alive.
                 link.timers.set(Timer::PingResp, ping_timeout.map(|timeout| now + timeout));
+            } else {
+                link.timers.set(Timer::Receive, link.keep_alive_from(now));
             }
         }
     }

@@ -161,10 +161,15 @@ impl Core {
         }
         if link.ping_due && !out.is_full() {
             link.ping_due = false;
-            link.ping_outstanding = true;
             codec::encode(&Packet::PingReq, link.version, out).map_err(CloseReason::Local)?;
-            let deadline = self.settings.ping_timeout.map(|timeout| now + timeout);
-            link.timers.set(Timer::PingResp, deadline);
+            if !link.ping_outstanding {
+                // With a short Keep Alive there are several until the first is answered; they must not
+                // put off the end.
+                link.ping_outstanding = true;
+                let deadline = self.settings.ping_timeout.map(|timeout| now + timeout);
+                link.timers.set(Timer::PingResp, deadline);
+                link.timers.stop(Timer::Receive);
+            }
         }
         let wire = link.wire();
         let events = &mut self.events;
