@@ -119,10 +119,14 @@ impl Client {
         }
         let cleans = self.cleans();
         let version = self.config.version;
-        let stranger = version.is_v5() && core.is_new() && !self.config.adopt_session;
-        if connack.session_present && (cleans || stranger) {
-            let rule = "Session Present is set although there is no session to go on with";
+        if connack.session_present && cleans {
+            let rule = "Session Present is set although CONNECT asked for a new session";
             return Err(broken(rule, ReasonCode::PROTOCOL_ERROR));
+        }
+        if connack.session_present && version.is_v5() && core.is_new() && !self.config.adopt_session
+        {
+            core.end_for(CloseReason::SessionUnknown, ReasonCode::PROTOCOL_ERROR);
+            return Ok(());
         }
         if connack.authentication_method != self.config.connect.authentication_method {
             let rule = "the Authentication Method is not that of CONNECT";

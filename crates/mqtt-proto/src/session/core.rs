@@ -47,7 +47,8 @@ impl SessionState {
     pub fn from_records(
         records: impl IntoIterator<Item = (StoreKey, Bytes)>,
     ) -> Result<SessionState, RecordError> {
-        let mut state = SessionState::default();
+        // Whoever keeps records knows the session, even if there is nothing to keep.
+        let mut state = SessionState { links: 1, ..SessionState::default() };
         for record in read(records)? {
             match record {
                 Record::Publish { token, id, publish } => {

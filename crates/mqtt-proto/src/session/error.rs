@@ -162,6 +162,10 @@ pub enum CloseReason {
     Disconnected(Box<Disconnect>),
     /// The server refused the connection (client), or this side refused it (server).
     Refused(Box<ConnAck>),
+    /// The server goes on with a session of which this side has no state (MQTT-3.2.2-4): hand the state
+    /// in, ask for a clean start, or set
+    /// [`adopt_session`](crate::ClientConfig::adopt_session).
+    SessionUnknown,
     /// Nothing came in time.
     Timeout(Timeout),
     /// The peer broke the protocol: its fault.
@@ -183,6 +187,10 @@ impl fmt::Display for CloseReason {
                 write!(f, "the connection was refused: {}", connack.reason)?;
                 connack.reason_string.as_ref().map_or(Ok(()), |text| write!(f, " ({text})"))
             }
+            CloseReason::SessionUnknown => f.write_str(
+                "the server has a session that this client has no state of: set `adopt_session` to go \
+                 on with it, or `clean_start` to begin a new one",
+            ),
             CloseReason::Timeout(timeout) => timeout.fmt(f),
             CloseReason::Peer(error) => error.fmt(f),
             CloseReason::Local(error) => error.fmt(f),
