@@ -86,6 +86,7 @@ impl Role for Client {
             write_timeout: config.write_timeout,
             topic_aliases: config.topic_aliases,
             journal: config.journal,
+            first_packet_id: config.first_packet_id,
             maximum_qos: QoS::ExactlyOnce,
             retain_available: true,
         };

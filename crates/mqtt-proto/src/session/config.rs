@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::packet::Connect;
-use crate::types::{QoS, Version};
+use crate::types::{PacketId, QoS, Version};
 
 /// Bounds on what a session holds for its caller.
 ///
@@ -88,12 +88,20 @@ pub struct ClientConfig {
     /// [`Failure::SessionLost`](crate::Failure::SessionLost), because it may have been delivered;
     /// `true` sends it again as a new message.
     pub resend_lost_qos2: bool,
-    /// Whether to go on with a session that the server has and this side has never been part of, as
-    /// after a restart without the state; default no.
+    /// Whether to go on with a session of the server that this side holds nothing of, as after a restart
+    /// with Clean Start false; default yes: whoever does not ask for a clean start has a session, if an
+    /// empty one.
     ///
-    /// MQTT 5.0 has the client leave then (MQTT-3.2.2-4): the server may still hold Packet Identifiers
-    /// of QoS 2 messages, and takes new messages with those for repeated ones. In 3.x it goes on.
+    /// The server may then still hold Packet Identifiers of QoS 2 messages that the earlier process
+    /// sent, and would take a new message with one of those for a repeated one. If that must not be, keep
+    /// a journal; or say `false`, and an MQTT 5.0 connection to such a session ends with
+    /// [`CloseReason::SessionUnknown`](crate::CloseReason::SessionUnknown) (MQTT-3.2.2-4).
     pub adopt_session: bool,
+    /// The Packet Identifier to begin with in a session of which there is no state; default 1.
+    ///
+    /// A random one makes it unlikely that a session that was adopted meets identifiers of its past; the
+    /// core itself knows no chance.
+    pub first_packet_id: PacketId,
 }
 
 impl ClientConfig {
@@ -111,7 +119,8 @@ impl ClientConfig {
             journal: false,
             bounds: Bounds::default(),
             resend_lost_qos2: false,
-            adopt_session: false,
+            adopt_session: true,
+            first_packet_id: PacketId::MIN,
         }
     }
 }

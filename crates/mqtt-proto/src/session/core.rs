@@ -20,7 +20,7 @@ use super::timers::Timer;
 use crate::packet::{Auth, Disconnect, Packet, Will};
 use crate::reason::ReasonCode;
 use crate::time::Instant;
-use crate::types::{PacketType, QoS, Token, Version};
+use crate::types::{PacketId, PacketType, QoS, Token, Version};
 
 mod receive;
 mod transmit;
@@ -101,6 +101,7 @@ pub struct Settings {
     pub(super) write_timeout: Duration,
     pub(super) topic_aliases: TopicAliases,
     pub(super) journal: bool,
+    pub(super) first_packet_id: PacketId,
     /// What this side permits of inbound messages: (QoS, retain). A client takes everything.
     pub(super) maximum_qos: QoS,
     pub(super) retain_available: bool,
@@ -151,6 +152,9 @@ pub(super) const fn protocol(
 impl Core {
     pub(super) fn new(mut state: SessionState, settings: Settings) -> Core {
         state.outbound.journal.on = settings.journal;
+        if state.links == 0 {
+            state.outbound.start_ids_at(settings.first_packet_id);
+        }
         Core {
             settings,
             state,

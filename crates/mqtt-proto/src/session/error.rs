@@ -162,9 +162,9 @@ pub enum CloseReason {
     Disconnected(Box<Disconnect>),
     /// The server refused the connection (client), or this side refused it (server).
     Refused(Box<ConnAck>),
-    /// The server goes on with a session of which this side has no state (MQTT-3.2.2-4): hand the state
-    /// in, ask for a clean start, or set
-    /// [`adopt_session`](crate::ClientConfig::adopt_session).
+    /// The server goes on with a session of which this side has no state, and
+    /// [`adopt_session`](crate::ClientConfig::adopt_session) says not to (MQTT-3.2.2-4): hand the state in,
+    /// or ask for a clean start.
     SessionUnknown,
     /// Nothing came in time.
     Timeout(Timeout),

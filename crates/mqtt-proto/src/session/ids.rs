@@ -39,6 +39,11 @@ const fn place(id: u16) -> (usize, usize) {
 }
 
 impl Ids {
+    /// Begins counting at that identifier.
+    pub(super) const fn start_at(&mut self, first: PacketId) {
+        self.last = first.get() - 1;
+    }
+
     /// Gives out the next free identifier for `key`, or `None` if all are in use.
     pub(super) fn allocate(&mut self, key: Key) -> Option<PacketId> {
         if self.used >= u32::from(u16::MAX) {

@@ -95,6 +95,10 @@ pub(super) struct Sending {
 }
 
 impl Outbound {
+    pub(super) const fn start_ids_at(&mut self, first: PacketId) {
+        self.ids.start_at(first);
+    }
+
     fn token(&mut self) -> Token {
         self.last_token += 1;
         Token(self.last_token)

@@ -21,7 +21,7 @@ use crate::packet::{AckProperties, Auth, ConnAck, Connect, Disconnect, Packet, S
 use crate::reason::ReasonCode;
 use crate::text::Text;
 use crate::time::Instant;
-use crate::types::{PacketType, QoS, RequestId, Version};
+use crate::types::{PacketId, PacketType, QoS, RequestId, Version};
 
 /// The role of a server: it accepts connections and grants subscriptions.
 ///
@@ -178,6 +178,7 @@ impl Role for Server {
             write_timeout: config.write_timeout,
             topic_aliases: config.topic_aliases,
             journal: config.journal,
+            first_packet_id: PacketId::MIN,
             maximum_qos: config.maximum_qos,
             retain_available: config.retain_available,
         };
@@ -268,7 +269,7 @@ impl Server {
 
     fn request(
         core: &mut Core,
-        id: crate::types::PacketId,
+        id: PacketId,
         packet: PacketType,
         filters: usize,
     ) -> Option<RequestId> {

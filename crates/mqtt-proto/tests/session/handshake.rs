@@ -194,6 +194,7 @@ enum Cell {
 
 fn cell(version: Version, clean: bool, has_state: bool, present: bool) -> Cell {
     let mut config = durable(version);
+    config.adopt_session = false;
     config.connect.clean_start = clean;
     if clean {
         config.connect.session_expiry_interval = None;
@@ -274,8 +275,13 @@ fn a_session_that_the_client_does_not_know_can_be_adopted() {
     let connack = ConnAck { session_present: true, ..ConnAck::default() };
     let mut solo = Solo::accepted(config.clone(), connack.clone());
     assert!(solo.is_open());
-    // Known from the last connection, also by way of the state.
     config.adopt_session = false;
+    let mut solo = Solo::client_with(config.clone(), mqtt_proto::SessionState::default());
+    solo.feed(&Packet::ConnAck(Box::new(connack.clone())));
+    let events = solo.events();
+    let unknown = CloseReason::SessionUnknown;
+    assert!(matches!(&events[..], [Event::Closed { reason, .. }] if *reason == unknown));
+    // Known from the last connection, also by way of the state.
     let state = Solo::connected(Version::V5).session.into_state();
     let mut solo = Solo::client_with(config, state);
     solo.feed(&Packet::ConnAck(Box::new(connack)));
