@@ -1,0 +1,288 @@
+//! The handle that applications use.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mqtt_proto::{
+    Publish, QoS, Subscribe, SubscriptionOptions, TopicError, TopicFilter, TopicName, Unsubscribe,
+};
+
+use crate::config::Config;
+use crate::connect::Connector;
+use crate::driver::Driver;
+use crate::error::{CommandError, PublishError};
+use crate::message::Messages;
+use crate::shared::{Close, Handle, Shared};
+use crate::status::Status;
+use crate::time::Timer;
+use crate::tokens::{Closing, Connecting, Publishing, Ready, Subscribing, Unsubscribing};
+
+/// A handle to an MQTT client; clone it freely.
+///
+/// Its methods are plain functions: they never wait and never block, whether there is a connection or
+/// not. What they return can be awaited or dropped. The work is done by the [`Driver`], which has to run
+/// in a task.
+///
+/// When the last handle and the last [`Messages`] are dropped, the client disconnects as with
+/// [`disconnect`](Client::disconnect).
+#[derive(Clone, Debug)]
+pub struct Client(Handle);
+
+impl Client {
+    /// Returns a client and its driver, with the timer of `async-io`: for every executor.
+    ///
+    /// Nothing happens before the driver is polled. Spawn it, or join it with what you do.
+    ///
+    /// ```no_run
+    /// use mqtt_async::{Client, Config, QoS, Tcp, Version};
+    ///
+    /// # async fn example(executor: &async_executor::Executor<'_>) -> Result<(), Box<dyn std::error::Error>> {
+    /// let (client, driver) = Client::new(Config::new(Version::V5), Tcp::new("localhost", 1883));
+    /// let driver = executor.spawn(driver);
+    /// client.subscribe("plant/+", QoS::AtLeastOnce)?.await?;
+    /// client.publish("plant/7", "21.5", QoS::AtLeastOnce)?.await?;
+    /// let message = client.messages().next().await;
+    /// client.disconnect().await?;
+    /// driver.await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "async-io")]
+    pub fn new<C: Connector>(
+        config: Config,
+        connector: C,
+    ) -> (Client, Driver<C, crate::time::AsyncIoTimer>) {
+        Client::with_timer(config, connector, crate::time::AsyncIoTimer::new())
+    }
+
+    /// Returns a client and its driver, with a timer of your choice.
+    ///
+    /// Nothing happens before the driver is polled.
+    pub fn with_timer<C: Connector, T: Timer>(
+        config: Config,
+        connector: C,
+        timer: T,
+    ) -> (Client, Driver<C, T>) {
+        let config = config.settle();
+        let (clock, epoch) = (timer.clock(), timer.now());
+        let limits = config.limits();
+        let shared = Arc::new(Shared::new(config, clock, epoch));
+        let client = Client(Handle::new(Arc::clone(&shared)));
+        (client, Driver::new(shared, connector, timer, limits))
+    }
+
+    /// Publishes a message; see [`send`](Client::send) for more than topic, payload and QoS.
+    ///
+    /// It is queued and sent as soon as the connection and the server's Receive Maximum permit, in the
+    /// order of the calls. While there is no connection it waits, within
+    /// [`bounds`](mqtt_proto::ClientConfig::bounds). MQTT 5.0 section 3.3.
+    ///
+    /// ```
+    /// # fn example(client: mqtt_async::Client) -> Result<(), mqtt_async::PublishError> {
+    /// client.publish("plant/7/temperature", "21.5", mqtt_async::QoS::AtLeastOnce)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`PublishError`]; `Full` and `Closed` give the message back.
+    pub fn publish(
+        &self,
+        topic: impl IntoTopicName,
+        payload: impl Into<Bytes>,
+        qos: QoS,
+    ) -> Result<Publishing, PublishError> {
+        self.send(Publish::new(topic.into_topic_name()?, payload).qos(qos))
+    }
+
+    /// Publishes a message that was built beforehand, with RETAIN or properties.
+    ///
+    /// As [`publish`](Client::publish).
+    ///
+    /// # Errors
+    ///
+    /// See [`PublishError`]; `Full` and `Closed` give the message back.
+    pub fn send(&self, publish: Publish) -> Result<Publishing, PublishError> {
+        let shared = self.0.shared();
+        shared.publish(publish).map(|token| Publishing::new(shared, token))
+    }
+
+    /// Subscribes to a filter; its messages arrive on [`messages`](Client::messages).
+    ///
+    /// The second argument is a QoS or all [`SubscriptionOptions`]. The subscription is remembered: if the
+    /// server loses the session, it is made anew before new messages are sent. MQTT 5.0 section 3.8.
+    ///
+    /// ```
+    /// # async fn example(client: mqtt_async::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let granted = client.subscribe("plant/+/temperature", mqtt_async::QoS::AtLeastOnce)?.await?;
+    /// println!("{}", granted.reasons[0]);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`CommandError`].
+    pub fn subscribe(
+        &self,
+        filter: impl IntoTopicFilter,
+        options: impl Into<SubscriptionOptions>,
+    ) -> Result<Subscribing, CommandError> {
+        self.subscribe_with(Subscribe::new(filter.into_topic_filter()?, options))
+    }
+
+    /// Subscribes with a SUBSCRIBE that was built beforehand: several filters, properties.
+    ///
+    /// As [`subscribe`](Client::subscribe).
+    ///
+    /// # Errors
+    ///
+    /// See [`CommandError`].
+    pub fn subscribe_with(&self, subscribe: Subscribe) -> Result<Subscribing, CommandError> {
+        let shared = self.0.shared();
+        let token = shared.command(|state| state.subscribe(subscribe))?;
+        Ok(Subscribing::new(shared, token))
+    }
+
+    /// Unsubscribes from a filter, character for character the one that was subscribed to.
+    ///
+    /// Messages that are under way may still arrive. MQTT 5.0 section 3.10.
+    ///
+    /// # Errors
+    ///
+    /// See [`CommandError`].
+    pub fn unsubscribe(&self, filter: impl IntoTopicFilter) -> Result<Unsubscribing, CommandError> {
+        self.unsubscribe_with(Unsubscribe::new(filter.into_topic_filter()?))
+    }
+
+    /// Unsubscribes with an UNSUBSCRIBE that was built beforehand: several filters, properties.
+    ///
+    /// As [`unsubscribe`](Client::unsubscribe).
+    ///
+    /// # Errors
+    ///
+    /// See [`CommandError`].
+    pub fn unsubscribe_with(
+        &self,
+        unsubscribe: Unsubscribe,
+    ) -> Result<Unsubscribing, CommandError> {
+        let shared = self.0.shared();
+        let token = shared.command(|state| state.unsubscribe(unsubscribe))?;
+        Ok(Unsubscribing::new(shared, token))
+    }
+
+    /// Returns the stream of messages that come in.
+    pub fn messages(&self) -> Messages {
+        Messages::new(self.0.clone())
+    }
+
+    /// Returns a future that resolves when there is room for another message.
+    ///
+    /// ```
+    /// # async fn example(client: mqtt_async::Client, mut publish: mqtt_async::Publish)
+    /// # -> Result<(), Box<dyn std::error::Error>> {
+    /// use mqtt_async::PublishError;
+    ///
+    /// while let Err(error) = client.send(publish) {
+    ///     let PublishError::Full(back) = error else { return Err(error.into()) };
+    ///     publish = *back;
+    ///     client.ready().await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn ready(&self) -> Ready {
+        Ready::new(self.0.shared())
+    }
+
+    /// Returns a future that resolves when there is a connection.
+    pub fn connected(&self) -> Connecting {
+        Connecting::new(self.0.shared())
+    }
+
+    /// Ends the client: what was accepted and may be sent now is sent, then DISCONNECT, and then the
+    /// transport is closed in order. The driver ends with `Ok(())`.
+    ///
+    /// It does not wait for answers: what has none ends with [`TokenError::Closed`](crate::TokenError::Closed), also what
+    /// could not be sent because there is no connection or the server's Receive Maximum is used up.
+    /// An attempt to connect that is under way is waited for if something is queued. A server
+    /// that takes no bytes for [`close_timeout`](crate::Config::close_timeout) is not waited for.
+    ///
+    /// This takes effect at the call, whether the future is awaited or not. MQTT 5.0 section 3.14.
+    pub fn disconnect(&self) -> Closing {
+        self.close(Close::Now)
+    }
+
+    /// Ends the client when everything that was accepted has its answer; new commands are refused.
+    ///
+    /// Messages that come in are not waited for. It goes on over reconnects, for as long as they take; call [`disconnect`](Client::disconnect)
+    /// to wait no longer.
+    pub fn drain(&self) -> Closing {
+        self.close(Close::WhenIdle)
+    }
+
+    fn close(&self, close: Close) -> Closing {
+        let shared = self.0.shared();
+        shared.command(|state| state.close = state.close.max(close));
+        Closing::new(shared)
+    }
+
+    /// Returns how the client stands now.
+    pub fn status(&self) -> Status {
+        self.0.shared().lock().status()
+    }
+}
+
+/// What can be published to: a [`TopicName`], or a string that is one.
+pub trait IntoTopicName {
+    /// Returns the Topic Name, or says why it is none.
+    ///
+    /// # Errors
+    ///
+    /// If a string is no Topic Name.
+    fn into_topic_name(self) -> Result<TopicName, TopicError>;
+}
+
+/// What can be subscribed to: a [`TopicFilter`], or a string that is one.
+pub trait IntoTopicFilter {
+    /// Returns the Topic Filter, or says why it is none.
+    ///
+    /// # Errors
+    ///
+    /// If a string is no Topic Filter.
+    fn into_topic_filter(self) -> Result<TopicFilter, TopicError>;
+}
+
+macro_rules! topics {
+    ($trait:ident, $method:ident, $type:ident) => {
+        impl $trait for $type {
+            fn $method(self) -> Result<$type, TopicError> {
+                Ok(self)
+            }
+        }
+
+        impl $trait for &$type {
+            fn $method(self) -> Result<$type, TopicError> {
+                Ok(self.clone())
+            }
+        }
+
+        impl $trait for &str {
+            fn $method(self) -> Result<$type, TopicError> {
+                $type::new(self)
+            }
+        }
+
+        impl $trait for String {
+            fn $method(self) -> Result<$type, TopicError> {
+                $type::new(self)
+            }
+        }
+
+        impl $trait for &String {
+            fn $method(self) -> Result<$type, TopicError> {
+                $type::new(self.as_str())
+            }
+        }
+    };
+}
+
+topics!(IntoTopicName, into_topic_name, TopicName);
+topics!(IntoTopicFilter, into_topic_filter, TopicFilter);

@@ -1,0 +1,262 @@
+//! What a client is told once, when it is made.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
+
+use bytes::Bytes;
+use mqtt_proto::{ClientConfig, PacketId, Text, TextError, Version};
+
+/// What a [`Client`](crate::Client) is made from.
+///
+/// ```
+/// use std::time::Duration;
+/// use mqtt_async::{Config, Version};
+///
+/// let mut config = Config::new(Version::V5).client_id("sensor-7")?;
+/// config.session.connect.keep_alive = 30;
+/// config.connect_timeout = Duration::from_secs(5);
+/// # Ok::<(), mqtt_async::TextError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// The version, the CONNECT packet, its timeouts, and the bounds on what is queued to be sent.
+    ///
+    /// `connect.receive_maximum`, if it is `None`, becomes [`inbound.messages`](Inbound::messages): the
+    /// server then never sends more QoS 1 and 2 messages than the queue holds.
+    pub session: ClientConfig,
+    /// How long the connector may take; default 10 s. The wait for CONNACK has a limit of its own:
+    /// [`ClientConfig::connect_timeout`].
+    pub connect_timeout: Duration,
+    /// How long the end of a connection may take: to get rid of DISCONNECT, and then to read away what
+    /// the server had sent before it closes its side; default 1 s.
+    pub close_timeout: Duration,
+    /// When to connect again after a connection was lost or could not be made; `None`: never, the
+    /// driver ends with the error.
+    pub reconnect: Option<Backoff>,
+    /// Bounds on what came in and was not taken yet.
+    pub inbound: Inbound,
+    /// Whether the application acknowledges each message of QoS 1 and 2 itself; default no: a message is
+    /// acknowledged when the application takes it out of [`Messages`](crate::Messages).
+    ///
+    /// With manual acknowledgement, [`inbound.messages`](Inbound::messages) counts what was taken and
+    /// not acknowledged as well, as long as the server heeds Receive Maximum.
+    pub manual_ack: bool,
+    /// Messages up to this many bytes on the wire are copied when they are handed over, so that one
+    /// which the application keeps does not keep the whole block that it was read with; default 1,024.
+    ///
+    /// A larger message may keep up to 64 KiB alive besides itself.
+    pub copy_up_to: usize,
+}
+
+impl Config {
+    /// Returns the defaults for that version: Clean Start, Keep Alive of 60 s, no Client Identifier (the
+    /// server chooses one), reconnection with [`Backoff::default`].
+    pub fn new(version: Version) -> Config {
+        let mut session = ClientConfig::new(version);
+        session.first_packet_id = random_packet_id();
+        Config {
+            session,
+            connect_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(1),
+            reconnect: Some(Backoff::default()),
+            inbound: Inbound::default(),
+            manual_ack: false,
+            copy_up_to: 1024,
+        }
+    }
+
+    /// Sets the Client Identifier.
+    ///
+    /// # Errors
+    ///
+    /// If it is longer than 65,535 bytes or has a U+0000.
+    pub fn client_id(mut self, client_id: impl Into<String>) -> Result<Config, TextError> {
+        self.session.connect.client_id = Text::new(client_id)?;
+        Ok(self)
+    }
+
+    /// Sets User Name and Password.
+    ///
+    /// # Errors
+    ///
+    /// If the name is longer than 65,535 bytes or has a U+0000.
+    pub fn credentials(
+        mut self,
+        user_name: impl Into<String>,
+        password: impl Into<Bytes>,
+    ) -> Result<Config, TextError> {
+        self.session.connect.user_name = Some(Text::new(user_name)?);
+        self.session.connect.password = Some(password.into());
+        Ok(self)
+    }
+
+    /// Returns what the driver needs of it.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            connect_timeout: self.connect_timeout,
+            close_timeout: self.close_timeout,
+            reconnect: self.reconnect,
+        }
+    }
+
+    /// Fills in what depends on other fields.
+    pub(crate) fn settle(mut self) -> Config {
+        if self.session.version.is_v5() && self.session.connect.receive_maximum.is_none() {
+            let messages = u16::try_from(self.inbound.messages).unwrap_or(u16::MAX);
+            self.session.connect.receive_maximum = Some(messages.max(1));
+        }
+        self
+    }
+}
+
+/// Returns an identifier that an earlier process has probably not used: see
+/// [`ClientConfig::first_packet_id`].
+fn random_packet_id() -> PacketId {
+    // The standard library seeds its hash maps from the operating system.
+    let random = RandomState::new().build_hasher().finish();
+    PacketId::new(random as u16).unwrap_or(PacketId::MIN)
+}
+
+/// What the driver needs of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) connect_timeout: Duration,
+    pub(crate) close_timeout: Duration,
+    pub(crate) reconnect: Option<Backoff>,
+}
+
+/// Bounds on what came in and was not taken out of [`Messages`](crate::Messages) yet.
+///
+/// Messages of QoS 1 and 2 are not acknowledged before they are taken, so an MQTT 5.0 server stops at
+/// Receive Maximum by itself. At a bound, messages of QoS 0 are dropped and counted
+/// ([`Status::lagged`](crate::Status::lagged)). If QoS 1 and 2 alone exceed a bound (many bytes, or a
+/// server of MQTT 3.x, which has no Receive Maximum), reading stops until the application has taken
+/// some; one block is then read whenever the keep alive is due, so that the connection stays. Reading goes
+/// on beyond the bound while commands of this side wait for their answers, which stand behind the
+/// messages: a task that waits for one before it takes the next message would wait for ever. A server of MQTT 3.x can thus send
+/// 65,535 messages at most, the number of packet identifiers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inbound {
+    /// The most messages of QoS 0, and the most of QoS 1 and 2; default 1,024.
+    pub messages: usize,
+    /// The most bytes on the wire; default 16 MiB. One message is always taken.
+    pub bytes: usize,
+}
+
+impl Default for Inbound {
+    fn default() -> Inbound {
+        Inbound { messages: 1024, bytes: 16 * 1024 * 1024 }
+    }
+}
+
+/// Says when to connect again: exponential backoff with full jitter.
+///
+/// Before attempt n (from 0), the driver waits a random time between zero and `first` times 2 to the n,
+/// but never longer than `max`. A thousand clients that lost the same server come back spread out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// The longest wait before the first attempt; default 1 s.
+    pub first: Duration,
+    /// The longest wait before any attempt; default 60 s.
+    pub max: Duration,
+    /// How long a connection must have stood for the next loss to count as the first one; default 30 s.
+    ///
+    /// A server that accepts and kicks at once is thus not asked faster and faster.
+    pub stable_after: Duration,
+    /// How many attempts to make in a row before the driver gives up; default: any number.
+    pub attempts: Option<u32>,
+}
+
+impl Default for Backoff {
+    fn default() -> Backoff {
+        Backoff {
+            first: Duration::from_secs(1),
+            max: Duration::from_secs(60),
+            stable_after: Duration::from_secs(30),
+            attempts: None,
+        }
+    }
+}
+
+impl Backoff {
+    /// Returns how long to wait before the attempt of that number, or `None` to give up.
+    ///
+    /// `random` is uniform over all 64-bit numbers.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use mqtt_async::Backoff;
+    ///
+    /// let backoff = Backoff::default();
+    /// assert_eq!(backoff.delay(0, u64::MAX), Some(Duration::from_secs(1)));
+    /// assert_eq!(backoff.delay(3, u64::MAX), Some(Duration::from_secs(8)));
+    /// assert_eq!(backoff.delay(99, u64::MAX), Some(Duration::from_secs(60)));
+    /// assert_eq!(backoff.delay(3, 0), Some(Duration::ZERO));
+    /// ```
+    pub fn delay(&self, attempt: u32, random: u64) -> Option<Duration> {
+        if self.attempts.is_some_and(|attempts| attempt >= attempts) {
+            return None;
+        }
+        let factor = 1u32.checked_shl(attempt).unwrap_or(u32::MAX);
+        let longest = self.first.saturating_mul(factor).min(self.max);
+        // Nanoseconds in 64 bits last for 584 years; 128 bits hold the product.
+        let nanos = longest.as_nanos().min(u128::from(u64::MAX));
+        let nanos = (nanos * u128::from(random)).div_ceil(u128::from(u64::MAX));
+        Some(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
+    }
+
+    /// Returns the number of the next attempt, after `attempt` ended with a connection that stood for
+    /// that long (`None`: there was no connection).
+    pub fn next_attempt(&self, attempt: u32, stood: Option<Duration>) -> u32 {
+        match stood {
+            Some(stood) if stood >= self.stable_after => 0,
+            _ => attempt.saturating_add(1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_stay_bounded_and_are_spread() {
+        let backoff = Backoff::default();
+        for attempt in 0..200 {
+            let longest = backoff.delay(attempt, u64::MAX).unwrap();
+            assert!(longest <= backoff.max);
+            let half = backoff.delay(attempt, u64::MAX / 2).unwrap();
+            assert!(half.abs_diff(longest / 2) < Duration::from_micros(1), "{attempt}");
+        }
+        let odd = Backoff { first: Duration::MAX, max: Duration::MAX, ..backoff };
+        assert!(odd.delay(40, u64::MAX).is_some());
+        let zero = Backoff { first: Duration::ZERO, ..backoff };
+        assert_eq!(zero.delay(31, u64::MAX), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn gives_up_after_so_many_attempts() {
+        let backoff = Backoff { attempts: Some(2), ..Backoff::default() };
+        assert!(backoff.delay(1, 7).is_some());
+        assert_eq!(backoff.delay(2, 7), None);
+    }
+
+    // class: 39
+    #[test]
+    fn a_flapping_server_is_not_stormed() {
+        // It accepts and kicks at once: an hour has few attempts, because nothing was stable.
+        let backoff = Backoff::default();
+        let (mut attempt, mut waited, mut count) = (0, Duration::ZERO, 0);
+        let mut random = 1u64;
+        while waited < Duration::from_secs(3600) {
+            random = random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            waited += backoff.delay(attempt, random).unwrap();
+            attempt = backoff.next_attempt(attempt, Some(Duration::from_millis(5)));
+            count += 1;
+        }
+        assert!(count < 250, "{count}");
+        assert_eq!(backoff.next_attempt(attempt, Some(Duration::from_secs(31))), 0);
+    }
+}

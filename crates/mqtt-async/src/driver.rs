@@ -1,0 +1,286 @@
+//! The driver: the future that does the work.
+
+use std::collections::hash_map::RandomState;
+use std::future::Future;
+use std::hash::{BuildHasher, Hasher};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+use std::{fmt, mem};
+
+use crate::config::Limits;
+use crate::connect::Connector;
+use crate::error::Error;
+use crate::link::Link;
+use crate::shared::{Close, End, Shared};
+use crate::status::Phase;
+use crate::time::Timer;
+
+mod ending;
+mod running;
+
+use ending::Ending;
+use running::Running;
+
+/// How many rounds one poll makes before it lets others run.
+const ROUNDS: usize = 16;
+
+/// Does the work of a client: connects, writes, reads, keeps alive, connects again.
+///
+/// It has to be polled for anything to happen: spawn it in a task, or join it with what the application
+/// does. It is `Send` if its connector, transport and timer are. It ends with `Ok(())` after
+/// [`Client::disconnect`](crate::Client::disconnect), [`drain`](crate::Client::drain), or when all
+/// handles and streams are dropped, and with an error when there is no point in trying on: see
+/// [`Error::is_retryable`] and [`Config::reconnect`](crate::Config::reconnect).
+///
+/// Dropping it closes the transport at once, without DISCONNECT, so that the server publishes the Will;
+/// all tokens then resolve to [`TokenError::DriverGone`](crate::TokenError::DriverGone).
+#[must_use = "the driver does nothing unless it is polled: spawn it"]
+pub struct Driver<C: Connector, T> {
+    shared: Arc<Shared>,
+    connector: C,
+    timer: T,
+    limits: Limits,
+    stage: Stage<C>,
+    /// The number of the last attempt to connect again, as the backoff counts.
+    attempt: Option<u32>,
+    random: Random,
+    /// Whom to wake behind the lock; kept for its capacity.
+    woken: Vec<Waker>,
+    result: Option<Result<(), Error>>,
+}
+
+enum Stage<C: Connector> {
+    /// To connect, at once or later.
+    Waiting(Option<Instant>),
+    Connecting(Pin<Box<C::Connecting>>, Instant),
+    Running(Running<C::Io>),
+    Ending(Ending<C::Io>),
+    Ended,
+}
+
+/// What a round of the driver says.
+enum Flow {
+    /// There may be more to do.
+    Again,
+    /// Nothing to do until a waker is called.
+    Sleep,
+    /// Nothing to do until then, or until a waker is called.
+    SleepUntil(Instant),
+}
+
+// Nothing of it is ever pinned: futures are boxed, and transports are `Unpin`.
+impl<C: Connector, T> Unpin for Driver<C, T> {}
+
+impl<C: Connector, T: Timer> Driver<C, T> {
+    pub(crate) fn new(shared: Arc<Shared>, connector: C, timer: T, limits: Limits) -> Driver<C, T> {
+        Driver {
+            shared,
+            connector,
+            timer,
+            limits,
+            stage: Stage::Waiting(None),
+            attempt: None,
+            random: Random::new(),
+            woken: Vec::new(),
+            result: None,
+        }
+    }
+
+    fn round(&mut self, cx: &mut Context<'_>) -> Flow {
+        match mem::replace(&mut self.stage, Stage::Ended) {
+            Stage::Waiting(until) => self.wait(until),
+            Stage::Connecting(future, deadline) => self.connect(future, deadline, cx),
+            Stage::Running(running) => self.run(running, cx),
+            Stage::Ending(ending) => self.finish(ending, cx),
+            Stage::Ended => Flow::Sleep,
+        }
+    }
+
+    /// Waits for its time to connect.
+    fn wait(&mut self, until: Option<Instant>) -> Flow {
+        let (close, busy) = {
+            let mut state = self.shared.lock();
+            state.look();
+            if state.close == Close::No || until.is_some() {
+                state.phase = if until.is_some() { Phase::Waiting } else { Phase::Connecting };
+            }
+            (state.close, state.is_busy())
+        };
+        // What is queued is worth one attempt, but no waiting; to drain is to wait.
+        let over = match close {
+            Close::No => false,
+            Close::WhenIdle => !busy,
+            Close::Now => !busy || until.is_some(),
+        };
+        if over {
+            return self.end(End::Closed);
+        }
+        match until {
+            Some(until) if self.timer.now() < until => {
+                self.stage = Stage::Waiting(Some(until));
+                Flow::SleepUntil(until)
+            }
+            _ => {
+                self.shared.lock().phase = Phase::Connecting;
+                let future = Box::pin(self.connector.connect());
+                let now = self.timer.now();
+                let deadline = now.checked_add(self.limits.connect_timeout).unwrap_or(now);
+                self.stage = Stage::Connecting(future, deadline);
+                Flow::Again
+            }
+        }
+    }
+
+    /// Waits for the connector.
+    fn connect(
+        &mut self,
+        mut future: Pin<Box<C::Connecting>>,
+        deadline: Instant,
+        cx: &mut Context<'_>,
+    ) -> Flow {
+        match future.as_mut().poll(cx) {
+            Poll::Ready(Ok(io)) => {
+                let now = self.timer.now();
+                self.shared.lock().session.handle_open(self.shared.instant(now));
+                self.stage = Stage::Running(Running::new(Link::new(io)));
+                return Flow::Again;
+            }
+            Poll::Ready(Err(error)) => return self.lost(Error::Connect(Arc::new(error)), None),
+            Poll::Pending => {}
+        }
+        let (close, busy) = {
+            let mut state = self.shared.lock();
+            state.look();
+            (state.close, state.is_busy())
+        };
+        if close != Close::No && !busy {
+            return self.end(End::Closed);
+        }
+        if self.timer.now() >= deadline {
+            return self.lost(Error::ConnectTimeout, None);
+        }
+        self.stage = Stage::Connecting(future, deadline);
+        Flow::SleepUntil(deadline)
+    }
+
+    /// The connection is gone, or could not be made: ends, or goes on later.
+    ///
+    /// `since` tells when the server accepted the connection.
+    fn lost(&mut self, error: Error, since: Option<Instant>) -> Flow {
+        let now = self.timer.now();
+        let stood = since.map(|since| now.saturating_duration_since(since));
+        let delay = self.limits.reconnect.and_then(|backoff| {
+            let attempt = self.attempt.map_or(0, |last| backoff.next_attempt(last, stood));
+            self.attempt = Some(attempt);
+            backoff.delay(attempt, self.random.next())
+        });
+        let close = {
+            let mut state = self.shared.lock();
+            state.last_error = Some(error.clone());
+            state.failed_attempts = match since {
+                Some(_) => 0,
+                None => state.failed_attempts.saturating_add(1),
+            };
+            state.close
+        };
+        match delay {
+            _ if close == Close::Now => self.end(End::Closed),
+            Some(delay) if error.is_retryable() => {
+                self.stage = Stage::Waiting(Some(now.checked_add(delay).unwrap_or(now)));
+                Flow::Again
+            }
+            _ => self.end(End::Failed(error)),
+        }
+    }
+
+    fn end(&mut self, end: End) -> Flow {
+        self.stage = Stage::Ended;
+        self.result = Some(match &end {
+            End::Failed(error) => Err(error.clone()),
+            _ => Ok(()),
+        });
+        self.shared.lock().end(end, &mut self.woken);
+        self.wake();
+        Flow::Again
+    }
+
+    /// Wakes whom the last look at the state concerns; the lock is not held.
+    fn wake(&mut self) {
+        for waker in self.woken.drain(..) {
+            waker.wake();
+        }
+        if self.woken.capacity() > 64 {
+            self.woken = Vec::new();
+        }
+    }
+}
+
+impl<C: Connector, T: Timer> Future for Driver<C, T> {
+    type Output = Result<(), Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let driver = self.get_mut();
+        for _ in 0..ROUNDS {
+            if let Some(result) = &driver.result {
+                return Poll::Ready(result.clone());
+            }
+            let sleeps = match driver.round(cx) {
+                Flow::Again => false,
+                Flow::Sleep => true,
+                Flow::SleepUntil(deadline) => driver.timer.poll_until(deadline, cx).is_pending(),
+            };
+            if sleeps && driver.shared.sleep(cx.waker().clone()) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<C: Connector, T> Drop for Driver<C, T> {
+    fn drop(&mut self) {
+        let driver = {
+            let mut state = self.shared.lock();
+            state.end(End::DriverGone, &mut self.woken);
+            state.touch()
+        };
+        drop(driver);
+        for waker in self.woken.drain(..) {
+            waker.wake();
+        }
+    }
+}
+
+impl<C: Connector, T> fmt::Debug for Driver<C, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stage = match &self.stage {
+            Stage::Waiting(_) => "waiting",
+            Stage::Connecting(..) => "connecting",
+            Stage::Running(_) => "running",
+            Stage::Ending(_) => "ending",
+            Stage::Ended => "ended",
+        };
+        f.debug_struct("Driver").field("stage", &stage).finish_non_exhaustive()
+    }
+}
+
+/// xorshift64*: enough to spread attempts, and no dependency.
+#[derive(Debug)]
+struct Random(u64);
+
+impl Random {
+    fn new() -> Random {
+        // The standard library seeds its hash maps from the operating system.
+        Random(RandomState::new().build_hasher().finish() | 1)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+}

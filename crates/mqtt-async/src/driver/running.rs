@@ -1,0 +1,172 @@
+//! The rounds of a connection, from the open transport to the end of the session's part.
+
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use futures_io::{AsyncRead, AsyncWrite};
+use mqtt_proto::{CloseReason, Disconnect};
+
+use super::{Driver, Ending, Flow, Stage};
+use crate::connect::Connector;
+use crate::error::Error;
+use crate::link::Link;
+use crate::shared::{Close, End};
+use crate::status::Phase;
+use crate::time::Timer;
+
+/// A transport with a session on it.
+pub(super) struct Running<Io> {
+    pub(super) link: Link<Io>,
+    /// When the server accepted the connection.
+    pub(super) since: Option<Instant>,
+    /// Why writing is over. What the server had to say may still be unread: DISCONNECT, or CONNACK.
+    broken: Option<io::Error>,
+    /// Whether reading is over.
+    ended: bool,
+    /// Whether a due deadline has been held back for one look at the transport.
+    looked: bool,
+    /// When to give up on a server that takes no bytes any more; set while closing.
+    give_up: Option<Instant>,
+}
+
+impl<Io> Running<Io> {
+    pub(super) fn new(link: Link<Io>) -> Running<Io> {
+        Running { link, since: None, broken: None, ended: false, looked: false, give_up: None }
+    }
+}
+
+/// What the session wants after a look at it.
+struct Wishes {
+    closed: Option<CloseReason>,
+    /// The client is closed in the middle of a handshake that nobody needs.
+    aborted: bool,
+    /// To read, if only to see whether the server is alive.
+    read: bool,
+    deadline: Option<Instant>,
+}
+
+impl<C: Connector, T: Timer> Driver<C, T> {
+    /// One round: lock and let the session work; write; read.
+    pub(super) fn run(&mut self, mut running: Running<C::Io>, cx: &mut Context<'_>) -> Flow {
+        let now = self.timer.now();
+        let Wishes { closed, aborted, read, deadline } = self.attend(&mut running, now);
+        self.wake();
+        if aborted {
+            return self.end(End::Closed);
+        }
+        if let Some(reason) = closed {
+            let error = match running.broken.take() {
+                Some(error) if reason == CloseReason::Eof => Error::Io(Arc::new(error)),
+                _ => Error::from_close(reason, running.since.is_some()),
+            };
+            self.stage = Stage::Ending(Ending::new(running, error, now));
+            return Flow::Again;
+        }
+        let closing_by = now.checked_add(self.limits.close_timeout);
+        let again = running.write(cx, closing_by) | (read && running.read(cx)) | running.looked;
+        let deadline = deadline.into_iter().chain(running.give_up).min();
+        self.stage = Stage::Running(running);
+        match deadline {
+            _ if again => Flow::Again,
+            Some(deadline) => Flow::SleepUntil(deadline),
+            None => Flow::Sleep,
+        }
+    }
+
+    /// Lets the session handle what was read, the time and the commands, and say what to send.
+    fn attend(&mut self, running: &mut Running<C::Io>, now: Instant) -> Wishes {
+        let at = self.shared.instant(now);
+        let mut guard = self.shared.lock();
+        let state = &mut *guard;
+        state.look();
+        if !running.link.input.is_empty() {
+            state.session.handle_input(&mut running.link.input, at);
+        }
+        if running.ended || running.give_up.is_some_and(|give_up| now >= give_up) {
+            state.session.handle_eof(at);
+        }
+        // The proof that the server is alive may lie unread in the transport: one look at it, then judge.
+        // This is also what keeps the connection of a consumer that sleeps.
+        let due = state.session.poll_timeout().is_some_and(|deadline| deadline <= at);
+        if due && running.looked {
+            state.session.handle_timeout(at);
+        }
+        running.looked = due && !running.looked;
+        let mut closed = state.handle_events(&mut self.woken);
+        if state.connected.is_some() && running.since.is_none() {
+            running.since = Some(now);
+            state.failed_attempts = 0;
+        }
+        let mut aborted = false;
+        if state.close != Close::No && running.give_up.is_none() && closed.is_none() {
+            let busy = state.is_busy();
+            if state.close == Close::Now || !busy {
+                match state.session.disconnect(Disconnect::default(), at) {
+                    Ok(()) => {
+                        state.phase = Phase::Closing;
+                        running.give_up = now.checked_add(self.limits.close_timeout);
+                    }
+                    // The handshake is under way: worth waiting for only if something is queued.
+                    Err(_) => aborted = !busy,
+                }
+            }
+        }
+        // Also when there is no room: the session watches whether writing gets on.
+        if running.broken.is_none() {
+            state.session.poll_transmit(&mut running.link.out, at);
+            closed = closed.or(state.handle_events(&mut self.woken));
+        }
+        // Answers to what this side has sent stand behind the messages: whoever waits for one would take no
+        // more of these, and nothing would move again.
+        let paused = state.queue.is_over() && running.since.is_some() && !state.is_busy();
+        let deadline = state.session.poll_timeout();
+        Wishes {
+            closed,
+            aborted,
+            read: state.session.wants_input() && (!paused || running.looked),
+            deadline: deadline.and_then(|deadline| self.shared.deadline(deadline)),
+        }
+    }
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> Running<Io> {
+    /// Writes what there is; tells whether there may be more to do at once.
+    fn write(&mut self, cx: &mut Context<'_>, closing_by: Option<Instant>) -> bool {
+        if self.broken.is_some() {
+            return false;
+        }
+        let mut progress = false;
+        let poll = self.link.poll_write(cx, &mut progress);
+        if progress && self.give_up.is_some() {
+            self.give_up = closing_by;
+        }
+        match poll {
+            // The session may have held something back, and it watches whether writing gets on.
+            Poll::Ready(Ok(())) => progress,
+            Poll::Ready(Err(error)) => {
+                self.link.out.clear();
+                self.broken = Some(error);
+                self.give_up = closing_by;
+                true
+            }
+            Poll::Pending => false,
+        }
+    }
+
+    /// Reads a block; tells whether there is something to do at once.
+    fn read(&mut self, cx: &mut Context<'_>) -> bool {
+        match self.link.poll_read(cx) {
+            Poll::Pending => return false,
+            Poll::Ready(Ok(1..)) => {}
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            Poll::Ready(Ok(0)) => self.ended = true,
+            Poll::Ready(Err(error)) => {
+                self.broken.get_or_insert(error);
+                self.ended = true;
+            }
+        }
+        true
+    }
+}

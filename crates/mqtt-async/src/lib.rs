@@ -1,0 +1,82 @@
+//! An MQTT 3.1, 3.1.1 and 5.0 client for any async runtime.
+//!
+//! - [`Client`] is the handle: its methods return at once, with a token that can be awaited or dropped.
+//! - [`Driver`] is a future that does the work: connect, reconnect, read, write, keep alive. You spawn
+//!   it; there is no runtime inside.
+//! - [`Messages`] is the stream of what comes in.
+//!
+//! ```no_run
+//! use mqtt_async::{Client, Config, QoS, Tcp, Version};
+//!
+//! # async fn example(executor: &async_executor::Executor<'_>) -> Result<(), Box<dyn std::error::Error>> {
+//! let config = Config::new(Version::V5).client_id("example")?;
+//! let (client, driver) = Client::new(config, Tcp::new("localhost", 1883));
+//! let driver = executor.spawn(driver);
+//!
+//! let mut messages = client.messages();
+//! client.subscribe("greeting/#", QoS::AtLeastOnce)?.await?;
+//! client.publish("greeting/world", "hello", QoS::AtLeastOnce)?.await?;
+//! if let Some(message) = messages.next().await {
+//!     println!("{}: {:?}", message.topic(), message.payload());
+//! }
+//! client.disconnect().await?;
+//! driver.await?;
+//! # Ok(()) }
+//! ```
+//!
+//! # What happens when something is dropped
+//!
+//! | dropped or cancelled | what happens |
+//! |--|--|
+//! | a token | nothing: detached; [`Publishing::cancel`] is the explicit undo, only before it was on a wire |
+//! | [`Messages::next`] while it waits | nothing is lost: a message leaves the queue only when it resolves, and is acknowledged there |
+//! | a [`Message`] not acknowledged, with manual acknowledgement | stays so: sent again after a reconnect; takes one of Receive Maximum |
+//! | the last [`Client`] and all [`Messages`] | as [`Client::disconnect`]; the driver finishes with `Ok(())` |
+//! | the [`Driver`] | the transport is closed at once, so the server publishes the Will; every token resolves to [`TokenError::DriverGone`], streams end |
+//!
+//! # Features
+//!
+//! - `async-io` (default): [`Client::new`], [`AsyncIoTimer`] and [`Tcp`], for any executor.
+//! - `tokio`: `TokioTimer`, `TokioIo` and `TokioTcp`. With `default-features = false` nothing of `async-io`
+//!   is built.
+#![cfg_attr(not(feature = "async-io"), allow(rustdoc::broken_intra_doc_links))]
+
+mod client;
+mod config;
+mod connect;
+mod driver;
+mod error;
+mod link;
+mod message;
+mod queue;
+mod shared;
+mod status;
+mod time;
+mod tokens;
+#[cfg(feature = "tokio")]
+mod tokio;
+
+pub use mqtt_proto::{
+    AckProperties, Bounds, ClientConfig, CloseReason, ConnAck, Connect, Disconnect, Failure,
+    Properties, Property, Publish, PublishFields, PublishPacket, PublishProperties, QoS,
+    ReasonCode, RetainHandling, Subscribe, Subscription, SubscriptionOptions, Text, TextError,
+    TopicError, TopicFilter, TopicName, Unsubscribe, Version, Will,
+};
+
+pub use crate::client::{Client, IntoTopicFilter, IntoTopicName};
+pub use crate::config::{Backoff, Config, Inbound};
+pub use crate::connect::Connector;
+#[cfg(feature = "async-io")]
+pub use crate::connect::{Tcp, TcpStream};
+pub use crate::driver::Driver;
+pub use crate::error::{CommandError, Error, PublishError, Rejected, TokenError};
+pub use crate::message::{Message, Messages, Next};
+pub use crate::status::{Connected, Phase, Status};
+#[cfg(feature = "async-io")]
+pub use crate::time::AsyncIoTimer;
+pub use crate::time::{Clock, Timer};
+pub use crate::tokens::{
+    Closing, Connecting, Granted, Published, Publishing, Ready, Subscribing, Unsubscribing,
+};
+#[cfg(feature = "tokio")]
+pub use crate::tokio::{TokioIo, TokioTcp, TokioTimer};

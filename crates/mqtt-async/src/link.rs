@@ -1,0 +1,94 @@
+//! One transport, with what is on its way in and out.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use futures_io::{AsyncRead, AsyncWrite};
+use mqtt_proto::TxBuf;
+
+/// How much is read at once: the least and the most.
+const BLOCK: (usize, usize) = (4 * 1024, 64 * 1024);
+
+/// How many slices a vectored write has at most.
+const SLICES: usize = 16;
+
+#[derive(Debug)]
+pub(crate) struct Link<Io> {
+    io: Io,
+    /// What was read and not handled; one partial packet remains in it.
+    pub(crate) input: BytesMut,
+    /// What is to be written. A part that was written is gone from it, so writing goes on exactly there.
+    pub(crate) out: TxBuf,
+    /// How much to read next; it follows what the last reads brought.
+    block: usize,
+    /// Whether something was written and not flushed.
+    unflushed: bool,
+}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
+    pub(crate) fn new(io: Io) -> Link<Io> {
+        Link { io, input: BytesMut::new(), out: TxBuf::new(), block: BLOCK.0, unflushed: false }
+    }
+
+    /// Writes all there is, as much as possible at once, and then flushes.
+    ///
+    /// Returns `Ready` when nothing is left. `progress` is set when bytes were written.
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        progress: &mut bool,
+    ) -> Poll<io::Result<()>> {
+        while !self.out.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = self.out.chunks_vectored(&mut slices);
+            let slices = slices.get(..filled).unwrap_or_default();
+            let written = match slices {
+                [slice] => ready!(Pin::new(&mut self.io).poll_write(cx, slice))?,
+                slices => ready!(Pin::new(&mut self.io).poll_write_vectored(cx, slices))?,
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.out.advance(written);
+            self.unflushed = true;
+            *progress = true;
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads once and adds it to the input; 0 is the end.
+    ///
+    /// The buffer grows by what has come, never by what a packet claims to be long.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let before = self.input.len();
+        self.input.resize(before + self.block, 0);
+        let buffer = self.input.get_mut(before..).unwrap_or_default();
+        let result = Pin::new(&mut self.io).poll_read(cx, buffer);
+        let read = match &result {
+            Poll::Ready(Ok(count)) => (*count).min(self.block),
+            _ => 0,
+        };
+        self.input.truncate(before + read);
+        if read == self.block {
+            self.block = (self.block * 2).min(BLOCK.1);
+        } else if read < self.block / 4 {
+            self.block = (self.block / 2).max(BLOCK.0);
+        }
+        if self.input.is_empty() && !matches!(result, Poll::Ready(Ok(1..))) {
+            // An idle connection keeps no block.
+            self.input = BytesMut::new();
+        }
+        result
+    }
+
+    /// Ends the direction to the server.
+    pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_close(cx)
+    }
+}

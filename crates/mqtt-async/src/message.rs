@@ -1,0 +1,202 @@
+//! What comes in: messages and the stream of them.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_lite::Stream;
+use mqtt_proto::{AckId, Properties, Publish, PublishPacket, QoS, ReasonCode, TopicName};
+
+use crate::shared::{Handle, Key, Look, Shared};
+
+/// A message that came in.
+#[derive(Debug)]
+pub struct Message {
+    packet: PublishPacket,
+    /// What to acknowledge it with, if that is the application's business.
+    ack: Option<(Arc<Shared>, AckId)>,
+}
+
+impl Message {
+    /// Returns the Topic Name.
+    pub fn topic(&self) -> &str {
+        self.packet.topic()
+    }
+
+    /// Returns the Topic Name as a handle, to publish to or to keep.
+    pub fn topic_name(&self) -> Option<TopicName> {
+        self.packet.topic_name()
+    }
+
+    /// Returns the payload as a handle; cloning it copies nothing.
+    pub fn payload(&self) -> Bytes {
+        self.packet.payload()
+    }
+
+    /// Returns the payload.
+    pub fn payload_bytes(&self) -> &[u8] {
+        self.packet.payload_bytes()
+    }
+
+    /// Returns the QoS at which the server sent it.
+    pub fn qos(&self) -> QoS {
+        self.packet.qos()
+    }
+
+    /// Tells whether the RETAIN flag is set.
+    pub fn retain(&self) -> bool {
+        self.packet.retain()
+    }
+
+    /// Tells whether the server has sent it before: the application may know it already (QoS 1).
+    pub fn dup(&self) -> bool {
+        self.packet.dup()
+    }
+
+    /// Returns the properties, in the order in which they stand in the packet.
+    pub fn properties(&self) -> Properties<'_> {
+        self.packet.properties()
+    }
+
+    /// Returns the packet.
+    pub fn packet(&self) -> &PublishPacket {
+        &self.packet
+    }
+
+    /// Returns it as a message to be published; topic and payload share its memory.
+    pub fn to_publish(&self) -> Option<Publish> {
+        self.packet.to_publish()
+    }
+
+    /// Acknowledges it, if [`manual_ack`](crate::Config::manual_ack) leaves that to the application.
+    ///
+    /// Acknowledgements leave in the order in which the messages came: one that is missing holds back
+    /// those behind it (MQTT-4.6.0-2). After a loss of the connection this may do nothing: the server
+    /// then sends the message again. A message that is dropped instead stays unacknowledged.
+    pub fn ack(self) {
+        self.reject(ReasonCode::SUCCESS);
+    }
+
+    /// Acknowledges it with another reason code: with 0x80 and above, the server learns that the
+    /// application did not take it (MQTT 5.0 section 3.4.2.1). In MQTT 3.x it is as [`ack`](Message::ack).
+    pub fn reject(self, reason: ReasonCode) {
+        if let Some((shared, ack)) = self.ack {
+            shared.command(|state| state.session.ack(ack, reason));
+        }
+    }
+}
+
+/// The messages that come in, on all subscriptions: a stream.
+///
+/// There is one queue for a client, and it is there before the first of these: messages wait in it,
+/// within the bounds of [`Inbound`](crate::Inbound). Several of these share it, and each message goes to
+/// one of them. The stream ends when the client has ended and the queue is empty.
+///
+/// A message is acknowledged when it is taken out, unless [`manual_ack`](crate::Config::manual_ack)
+/// is set.
+///
+/// ```
+/// # async fn example(client: mqtt_async::Client) {
+/// let mut messages = client.messages();
+/// while let Some(message) = messages.next().await {
+///     println!("{}: {:?}", message.topic(), message.payload());
+/// }
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Messages {
+    handle: Handle,
+    key: Key,
+}
+
+impl Messages {
+    pub(crate) fn new(handle: Handle) -> Messages {
+        Messages { handle, key: Key::default() }
+    }
+
+    /// Waits for the next message; `None` is the end.
+    ///
+    /// It is cancel-safe: a message leaves the queue only when this resolves.
+    #[allow(clippy::should_implement_trait, reason = "the name that every stream has for it")]
+    pub fn next(&mut self) -> Next<'_> {
+        Next(self)
+    }
+
+    /// Returns the next message, if one is there.
+    pub fn try_next(&mut self) -> Option<Message> {
+        let Messages { handle, .. } = self;
+        let shared = handle.shared();
+        let (entry, driver) = {
+            let mut state = shared.lock();
+            let entry = state.take(shared.manual_ack)?;
+            (entry, state.touch())
+        };
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+        Some(hand_over(shared, entry))
+    }
+
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<Option<Message>> {
+        let Messages { handle, key } = self;
+        let shared = handle.shared();
+        let poll = shared.poll(cx, |state, waker| {
+            if let Some(entry) = state.take(shared.manual_ack) {
+                Look::Ready(Some((entry, state.touch())))
+            } else if state.end.is_some() {
+                Look::Ready(None)
+            } else if let Some(waker) = waker.take() {
+                Look::Waiting(state.readers.register(key, waker))
+            } else if state.readers.has(key, cx.waker()) {
+                Look::Waiting(None)
+            } else {
+                Look::NeedsWaker
+            }
+        });
+        poll.map(|taken| {
+            let (entry, driver) = taken?;
+            if let Some(driver) = driver {
+                driver.wake();
+            }
+            Some(hand_over(shared, entry))
+        })
+    }
+}
+
+fn hand_over(shared: &Arc<Shared>, entry: crate::queue::Entry) -> Message {
+    let ack = entry.message.ack.filter(|_| shared.manual_ack);
+    Message {
+        ack: ack.map(|ack| (Arc::clone(shared), ack)),
+        packet: entry.into_packet(shared.copy_up_to),
+    }
+}
+
+impl Stream for Messages {
+    type Item = Message;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.poll(cx)
+    }
+}
+
+impl Drop for Messages {
+    fn drop(&mut self) {
+        let waker = self.handle.shared().lock().readers.remove(&self.key);
+        drop(waker);
+    }
+}
+
+/// What [`Messages::next`] returns.
+#[derive(Debug)]
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct Next<'a>(&'a mut Messages);
+
+impl Future for Next<'_> {
+    type Output = Option<Message>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.0.poll(cx)
+    }
+}

@@ -1,0 +1,393 @@
+//! What the handles and the driver share, behind one lock.
+//!
+//! Commands lock, change the state and wake the driver. The lock is held over none of: I/O, a call of a
+//! waker, code of the user. Wakers are collected under the lock, and woken and dropped behind it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use mqtt_proto::{
+    AckProperties, Client as ClientRole, CloseReason, Event, Publish, ReasonCode, Session,
+    Subscribe, Token, Unsubscribe,
+};
+
+use crate::config::Config;
+use crate::error::{CommandError, Error, PublishError, Rejected, TokenError};
+use crate::queue::{Entry, Queue};
+use crate::status::{Connected, Phase, Status};
+use crate::time::Clock;
+
+mod slots;
+mod subscriptions;
+mod wakers;
+
+pub(crate) use slots::{Answer, Slot, Slots};
+use subscriptions::Subscriptions;
+pub(crate) use wakers::{Key, Wakers};
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// How many clients and message streams there are.
+    handles: AtomicUsize,
+    clock: Clock,
+    /// What the session counts its time from.
+    epoch: Instant,
+    pub(crate) manual_ack: bool,
+    pub(crate) copy_up_to: usize,
+}
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) session: Session<ClientRole>,
+    pub(crate) slots: Slots,
+    pub(crate) queue: Queue,
+    subscriptions: Subscriptions,
+    /// Who waits for messages.
+    pub(crate) readers: Wakers,
+    /// Who waits for the connection, for room or for the end.
+    pub(crate) observers: Wakers,
+    /// The driver, while it sleeps.
+    driver: Option<Waker>,
+    /// Whether a command came since the driver last looked.
+    dirty: bool,
+    /// Whether a message was refused because there was no room, and there was none since.
+    pub(crate) full: bool,
+    pub(crate) close: Close,
+    pub(crate) end: Option<End>,
+    pub(crate) phase: Phase,
+    pub(crate) connected: Option<Connected>,
+    pub(crate) last_error: Option<Error>,
+    connections: u64,
+    pub(crate) failed_attempts: u32,
+}
+
+/// Whether somebody wants the client to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Close {
+    No,
+    /// When nothing waits for an answer any more.
+    WhenIdle,
+    Now,
+}
+
+/// How the client ended.
+#[derive(Clone, Debug)]
+pub(crate) enum End {
+    Closed,
+    DriverGone,
+    Failed(Error),
+}
+
+impl End {
+    pub(crate) fn token_error(&self) -> TokenError {
+        match self {
+            End::Closed => TokenError::Closed,
+            End::DriverGone => TokenError::DriverGone,
+            End::Failed(error) => TokenError::Ended(error.clone()),
+        }
+    }
+}
+
+/// What a look at the state found; see [`Shared::poll`].
+pub(crate) enum Look<T> {
+    Ready(T),
+    /// The waker is registered; the one that it replaced is to be dropped.
+    Waiting(Option<Waker>),
+    /// The waker has to be registered.
+    NeedsWaker,
+}
+
+impl Shared {
+    pub(crate) fn new(config: Config, clock: Clock, epoch: Instant) -> Shared {
+        Shared {
+            handles: AtomicUsize::new(0),
+            clock,
+            epoch,
+            manual_ack: config.manual_ack,
+            copy_up_to: config.copy_up_to,
+            state: Mutex::new(State {
+                queue: Queue::new(config.inbound, config.copy_up_to),
+                session: Session::new(config.session),
+                slots: Slots::default(),
+                subscriptions: Subscriptions::default(),
+                readers: Wakers::default(),
+                observers: Wakers::default(),
+                driver: None,
+                dirty: false,
+                full: false,
+                close: Close::No,
+                end: None,
+                phase: Phase::Connecting,
+                connected: None,
+                last_error: None,
+                connections: 0,
+                failed_attempts: 0,
+            }),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds the lock; if something did, going on is better than spreading it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state and wakes the driver, if it sleeps.
+    pub(crate) fn command<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let (result, driver) = {
+            let mut state = self.lock();
+            let result = change(&mut state);
+            (result, state.touch())
+        };
+        if let Some(driver) = driver {
+            driver.wake();
+        }
+        result
+    }
+
+    /// Looks at the state; clones and drops wakers outside of the lock.
+    pub(crate) fn poll<T>(
+        &self,
+        cx: &Context<'_>,
+        mut look: impl FnMut(&mut State, &mut Option<Waker>) -> Look<T>,
+    ) -> Poll<T> {
+        let mut waker = None;
+        loop {
+            let found = look(&mut self.lock(), &mut waker);
+            match found {
+                Look::Ready(value) => return Poll::Ready(value),
+                Look::Waiting(_replaced) => return Poll::Pending,
+                Look::NeedsWaker => waker = Some(cx.waker().clone()),
+            }
+        }
+    }
+
+    /// Lets the driver sleep, unless a command came since it last looked.
+    pub(crate) fn sleep(&self, waker: Waker) -> bool {
+        let mut state = self.lock();
+        if state.dirty {
+            return false;
+        }
+        let replaced = state.driver.replace(waker);
+        drop(state);
+        drop(replaced);
+        true
+    }
+
+    /// Returns the session's name for a point in time.
+    pub(crate) fn instant(&self, at: Instant) -> mqtt_proto::Instant {
+        mqtt_proto::Instant::from_epoch(at.saturating_duration_since(self.epoch))
+    }
+
+    /// Returns the point in time that the session names; `None` if it is too far away to come.
+    pub(crate) fn deadline(&self, at: mqtt_proto::Instant) -> Option<Instant> {
+        self.epoch.checked_add(at.since_epoch())
+    }
+
+    pub(crate) fn publish(&self, publish: Publish) -> Result<Token, PublishError> {
+        let expires =
+            publish.properties.get().is_some_and(|it| it.message_expiry_interval.is_some());
+        // The session takes an earlier time for the last one it was told: most messages need no clock.
+        let now = match expires {
+            true => self.instant(self.clock.now()),
+            false => mqtt_proto::Instant::EPOCH,
+        };
+        self.command(|state| {
+            if state.is_closing() {
+                return Err(PublishError::Closed(Box::new(publish)));
+            }
+            match state.session.publish(publish, now) {
+                Ok(token) => {
+                    state.slots.insert(token);
+                    Ok(token)
+                }
+                Err(error) => {
+                    let error = PublishError::from(error);
+                    state.full |= matches!(error, PublishError::Full(_));
+                    Err(error)
+                }
+            }
+        })
+    }
+}
+
+impl State {
+    /// Notes that there is something to do, and returns the driver to be woken.
+    pub(crate) fn touch(&mut self) -> Option<Waker> {
+        self.dirty = true;
+        self.driver.take()
+    }
+
+    /// The driver looks now: what comes later has to wake it.
+    pub(crate) fn look(&mut self) {
+        self.dirty = false;
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.close != Close::No || self.end.is_some()
+    }
+
+    /// Tells whether something was accepted that has no outcome yet.
+    pub(crate) fn is_busy(&self) -> bool {
+        let stats = self.session.stats();
+        stats.queued + stats.in_flight + stats.requests > 0
+    }
+
+    pub(crate) fn subscribe(&mut self, subscribe: Subscribe) -> Result<Token, CommandError> {
+        if self.is_closing() {
+            return Err(CommandError::Closed);
+        }
+        let token = self.session.subscribe(subscribe.clone())?;
+        self.subscriptions.asked(token, subscribe);
+        self.slots.insert(token);
+        Ok(token)
+    }
+
+    pub(crate) fn unsubscribe(&mut self, unsubscribe: Unsubscribe) -> Result<Token, CommandError> {
+        if self.is_closing() {
+            return Err(CommandError::Closed);
+        }
+        let token = self.session.unsubscribe(unsubscribe.clone())?;
+        self.subscriptions.asked_to_end(token, unsubscribe);
+        self.slots.insert(token);
+        Ok(token)
+    }
+
+    /// Takes the next message out of the queue: here it is acknowledged.
+    pub(crate) fn take(&mut self, manual_ack: bool) -> Option<Entry> {
+        let entry = self.queue.pop()?;
+        if let Some(ack) = entry.message.ack.filter(|_| !manual_ack) {
+            self.session.ack(ack, ReasonCode::SUCCESS);
+        }
+        Some(entry)
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        Status {
+            phase: self.phase,
+            connected: self.connected.clone(),
+            last_error: self.last_error.clone(),
+            connections: self.connections,
+            failed_attempts: self.failed_attempts,
+            lagged: self.queue.lagged(),
+            inbound: self.queue.len(),
+            not_resubscribed: self.subscriptions.refused(),
+        }
+    }
+
+    /// Takes in what happened; whom it concerns is to be woken. Returns why the connection has ended.
+    pub(crate) fn handle_events(&mut self, woken: &mut Vec<Waker>) -> Option<CloseReason> {
+        let mut closed = None;
+        let mut arrived = false;
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                Event::Message(message) => {
+                    self.queue.push(message);
+                    arrived = true;
+                }
+                Event::Published { token, reason, properties } => {
+                    let result = match reason.is_error() {
+                        false => Ok(Answer::Published(reason, properties)),
+                        true => Err(rejected(vec![reason], properties)),
+                    };
+                    woken.extend(self.slots.resolve(token, result));
+                }
+                Event::Subscribed { token, ack } => {
+                    self.subscriptions.answered(token, &ack.reasons);
+                    let result = match ack.reasons.iter().any(|reason| reason.is_error()) {
+                        false => Ok(Answer::Request(ack.reasons, ack.properties)),
+                        true => Err(rejected(ack.reasons, ack.properties)),
+                    };
+                    woken.extend(self.slots.resolve(token, result));
+                    self.subscriptions.renew(&mut self.session);
+                }
+                Event::Unsubscribed { token, ack } => {
+                    self.subscriptions.ended(token);
+                    let result = match ack.reasons.iter().any(|reason| reason.is_error()) {
+                        false => Ok(Answer::Request(ack.reasons, ack.properties)),
+                        true => Err(rejected(ack.reasons, ack.properties)),
+                    };
+                    woken.extend(self.slots.resolve(token, result));
+                    self.subscriptions.renew(&mut self.session);
+                }
+                Event::Failed { token, error } => {
+                    self.subscriptions.failed(token);
+                    woken.extend(self.slots.resolve(token, Err(TokenError::Failed(error))));
+                    self.subscriptions.renew(&mut self.session);
+                }
+                Event::Connected { resumed, connack } => {
+                    if resumed {
+                        self.queue.remove_repeated();
+                    } else {
+                        self.subscriptions.lost();
+                    }
+                    self.subscriptions.renew(&mut self.session);
+                    self.connections += 1;
+                    self.phase = Phase::Connected;
+                    self.connected = Some(Connected { resumed, connack: (*connack).into() });
+                    self.observers.take(woken);
+                }
+                Event::Writable => {
+                    self.full = false;
+                    self.observers.take(woken);
+                }
+                Event::Closed { reason, .. } => {
+                    self.connected = None;
+                    closed = Some(reason);
+                }
+                _ => {}
+            }
+        }
+        if arrived {
+            self.readers.take(woken);
+        }
+        closed
+    }
+
+    /// The client has ended: all who wait are to be woken.
+    pub(crate) fn end(&mut self, end: End, woken: &mut Vec<Waker>) {
+        if self.end.is_none() {
+            self.phase = Phase::Ended;
+            self.connected = None;
+            self.end = Some(end);
+        }
+        self.slots.take_wakers(woken);
+        self.observers.take(woken);
+        self.readers.take(woken);
+    }
+}
+
+fn rejected(reasons: Vec<ReasonCode>, properties: AckProperties) -> TokenError {
+    TokenError::Rejected(Box::new(Rejected { reasons, properties }))
+}
+
+/// Counts as a user of the client: when the last one is dropped, the client disconnects.
+#[derive(Debug)]
+pub(crate) struct Handle(Arc<Shared>);
+
+impl Handle {
+    pub(crate) fn new(shared: Arc<Shared>) -> Handle {
+        shared.handles.fetch_add(1, Ordering::Relaxed);
+        Handle(shared)
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+}
+
+impl Clone for Handle {
+    fn clone(&self) -> Handle {
+        Handle::new(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if self.0.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.command(|state| state.close = Close::Now);
+        }
+    }
+}

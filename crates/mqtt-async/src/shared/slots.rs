@@ -1,0 +1,90 @@
+//! The outcomes of commands, for the tokens that are alive.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::task::Waker;
+
+use mqtt_proto::{AckProperties, ReasonCode, Token};
+
+use crate::error::TokenError;
+
+/// What a command came to.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Published(ReasonCode, AckProperties),
+    Request(Vec<ReasonCode>, AckProperties),
+}
+
+/// One slot for each token that is alive; what becomes of a dropped one is not kept.
+///
+/// The map keeps its capacity: a message whose token is dropped allocates nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Slots(HashMap<u64, Slot, BuildHasherDefault<TokenHasher>>);
+
+#[derive(Debug)]
+pub(crate) enum Slot {
+    Waiting(Option<Waker>),
+    Done(Result<Answer, TokenError>),
+}
+
+impl Slots {
+    pub(crate) fn insert(&mut self, token: Token) {
+        self.0.insert(token.get(), Slot::Waiting(None));
+    }
+
+    /// Takes the slot out; to be dropped outside of the lock.
+    pub(crate) fn remove(&mut self, token: Token) -> Option<Slot> {
+        let slot = self.0.remove(&token.get());
+        if self.0.is_empty() && self.0.capacity() > 1024 {
+            self.0.shrink_to(64);
+        }
+        slot
+    }
+
+    pub(crate) fn get_mut(&mut self, token: Token) -> Option<&mut Slot> {
+        self.0.get_mut(&token.get())
+    }
+
+    /// Stores an outcome, if somebody may still ask; returns who waits for it.
+    pub(crate) fn resolve(
+        &mut self,
+        token: Token,
+        result: Result<Answer, TokenError>,
+    ) -> Option<Waker> {
+        match std::mem::replace(self.0.get_mut(&token.get())?, Slot::Done(result)) {
+            Slot::Waiting(waker) => waker,
+            Slot::Done(_) => None,
+        }
+    }
+
+    /// Takes all wakers out.
+    pub(crate) fn take_wakers(&mut self, into: &mut Vec<Waker>) {
+        for slot in self.0.values_mut() {
+            if let Slot::Waiting(waker) = slot {
+                into.extend(waker.take());
+            }
+        }
+    }
+}
+
+/// Spreads numbers that count up; the session chose them, so nobody can make them collide.
+#[derive(Debug, Default)]
+pub(crate) struct TokenHasher(u64);
+
+impl Hasher for TokenHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(self.0 ^ u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // The map takes its group from the low bits and its tag from the high ones.
+        let product = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 = product ^ (product >> 32);
+    }
+}

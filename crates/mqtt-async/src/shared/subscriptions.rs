@@ -1,0 +1,171 @@
+//! What is subscribed to, to be subscribed to anew when the server has lost the session.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use mqtt_proto::{
+    Client as ClientRole, ReasonCode, Session, Subscribe, Subscription, Token, TopicFilter,
+    Unsubscribe, UserProperties,
+};
+
+/// How many filters one SUBSCRIBE renews; some servers take no more.
+const FILTERS: usize = 8;
+
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    /// What was granted, in the order in which it was first granted.
+    kept: BTreeMap<u64, Kept>,
+    places: HashMap<TopicFilter, u64>,
+    next: u64,
+    requests: HashMap<u64, Request>,
+    /// What has still to be subscribed to anew.
+    to_renew: VecDeque<Subscribe>,
+    refused: Vec<(TopicFilter, ReasonCode)>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    subscription: Subscription,
+    identifier: Option<u32>,
+    user_properties: Arc<UserProperties>,
+}
+
+#[derive(Debug)]
+enum Request {
+    Subscribe(Subscribe),
+    Renew(Subscribe),
+    Unsubscribe(Unsubscribe),
+}
+
+impl Subscriptions {
+    pub(super) fn asked(&mut self, token: Token, subscribe: Subscribe) {
+        self.requests.insert(token.get(), Request::Subscribe(subscribe));
+    }
+
+    pub(super) fn asked_to_end(&mut self, token: Token, unsubscribe: Unsubscribe) {
+        // From now on nobody wants them, whatever the server says and whenever.
+        self.remove(&unsubscribe.filters);
+        for subscribe in &mut self.to_renew {
+            subscribe.subscriptions.retain(|it| !unsubscribe.filters.contains(&it.filter));
+        }
+        self.to_renew.retain(|subscribe| !subscribe.subscriptions.is_empty());
+        self.requests.insert(token.get(), Request::Unsubscribe(unsubscribe));
+    }
+
+    /// The server has answered a SUBSCRIBE.
+    pub(super) fn answered(&mut self, token: Token, reasons: &[ReasonCode]) {
+        match self.requests.remove(&token.get()) {
+            Some(Request::Subscribe(subscribe)) => {
+                let user_properties = Arc::new(subscribe.user_properties);
+                for (subscription, reason) in subscribe.subscriptions.into_iter().zip(reasons) {
+                    if !reason.is_error() {
+                        self.keep(Kept {
+                            subscription,
+                            identifier: subscribe.subscription_identifier,
+                            user_properties: Arc::clone(&user_properties),
+                        });
+                    }
+                }
+            }
+            Some(Request::Renew(subscribe)) => {
+                let answers = subscribe.subscriptions.into_iter().zip(reasons);
+                self.refused.extend(
+                    answers
+                        .filter(|(_, reason)| reason.is_error())
+                        .map(|(subscription, reason)| (subscription.filter, *reason)),
+                );
+            }
+            Some(Request::Unsubscribe(_)) | None => {}
+        }
+    }
+
+    /// The server has answered an UNSUBSCRIBE.
+    pub(super) fn ended(&mut self, token: Token) {
+        if let Some(Request::Unsubscribe(unsubscribe)) = self.requests.remove(&token.get()) {
+            // A SUBSCRIBE that was under way may have been granted meanwhile.
+            self.remove(&unsubscribe.filters);
+        }
+    }
+
+    /// A request came to nothing.
+    pub(super) fn failed(&mut self, token: Token) {
+        if let Some(Request::Renew(subscribe)) = self.requests.remove(&token.get()) {
+            let filters = subscribe.subscriptions.into_iter().map(|it| it.filter);
+            self.refused.extend(filters.map(|filter| (filter, ReasonCode::UNSPECIFIED_ERROR)));
+        }
+    }
+
+    /// The server has no session: all that was granted has to be asked for anew, in its order.
+    ///
+    /// What is being asked for already is left out; the session sees to it that it arrives.
+    pub(super) fn lost(&mut self) {
+        self.refused.clear();
+        self.to_renew.clear();
+        let mut under_way = HashSet::new();
+        for request in self.requests.values() {
+            if let Request::Subscribe(subscribe) | Request::Renew(subscribe) = request {
+                under_way.extend(subscribe.subscriptions.iter().map(|it| &it.filter));
+            }
+        }
+        for kept in self.kept.values() {
+            if under_way.contains(&kept.subscription.filter) {
+                continue;
+            }
+            let subscription = kept.subscription.clone();
+            let fits = |last: &&mut Subscribe| {
+                last.subscriptions.len() < FILTERS
+                    && last.subscription_identifier == kept.identifier
+                    && last.user_properties == *kept.user_properties
+            };
+            match self.to_renew.back_mut().filter(fits) {
+                Some(last) => last.subscriptions.push(subscription),
+                None => self.to_renew.push_back(Subscribe {
+                    subscriptions: vec![subscription],
+                    subscription_identifier: kept.identifier,
+                    user_properties: UserProperties::clone(&kept.user_properties),
+                }),
+            }
+        }
+    }
+
+    /// Asks anew for what is to be renewed, as far as the session has room for requests.
+    pub(super) fn renew(&mut self, session: &mut Session<ClientRole>) {
+        while let Some(subscribe) = self.to_renew.pop_front() {
+            match session.subscribe(subscribe.clone()) {
+                Ok(token) => {
+                    self.requests.insert(token.get(), Request::Renew(subscribe));
+                }
+                Err(mqtt_proto::CommandError::Full | mqtt_proto::CommandError::NotConnected) => {
+                    self.to_renew.push_front(subscribe);
+                    break;
+                }
+                Err(_) => {
+                    let filters = subscribe.subscriptions.into_iter().map(|it| it.filter);
+                    let reason = ReasonCode::UNSPECIFIED_ERROR;
+                    self.refused.extend(filters.map(|filter| (filter, reason)));
+                }
+            }
+        }
+    }
+
+    pub(super) fn refused(&self) -> Arc<[(TopicFilter, ReasonCode)]> {
+        self.refused.as_slice().into()
+    }
+
+    fn keep(&mut self, kept: Kept) {
+        let filter = &kept.subscription.filter;
+        let place = *self.places.entry(filter.clone()).or_insert_with(|| {
+            self.next += 1;
+            self.next
+        });
+        self.kept.insert(place, kept);
+    }
+
+    fn remove(&mut self, filters: &[TopicFilter]) {
+        for filter in filters {
+            if let Some(place) = self.places.remove(filter) {
+                self.kept.remove(&place);
+            }
+        }
+    }
+}

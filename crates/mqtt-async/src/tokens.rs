@@ -1,0 +1,255 @@
+//! Tokens: futures that observe what becomes of a command.
+//!
+//! Dropping one detaches it: the command goes on. Each is cancel-safe, and each resolves at the latest
+//! when the client ends.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use mqtt_proto::{AckProperties, Publish, ReasonCode, Token};
+
+use crate::error::TokenError;
+use crate::shared::{Answer, End, Key, Look, Shared, Slot, State};
+use crate::status::Connected;
+
+/// What the server said to a message that it took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Published {
+    /// Success or No matching subscribers; Success for QoS 0 and in MQTT 3.x.
+    pub reason: ReasonCode,
+    /// What else it said.
+    pub properties: AckProperties,
+}
+
+/// What the server said to a SUBSCRIBE or UNSUBSCRIBE that it granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Granted {
+    /// One code for each filter, in its order: the granted QoS, or for UNSUBSCRIBE whether there was
+    /// such a subscription (in MQTT 3.x, which does not say, there are none).
+    pub reasons: Vec<ReasonCode>,
+    /// What else it said.
+    pub properties: AckProperties,
+}
+
+/// A token as such: it finds its outcome in the shared state.
+#[derive(Debug)]
+struct Observer {
+    shared: Arc<Shared>,
+    token: Token,
+    resolved: bool,
+}
+
+impl Observer {
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<Answer, TokenError>> {
+        let Observer { shared, token, resolved } = self;
+        if *resolved {
+            return Poll::Ready(Err(TokenError::Closed));
+        }
+        let poll = shared.poll(cx, |state, waker| {
+            let State { slots, end, .. } = state;
+            match slots.get_mut(*token) {
+                Some(Slot::Waiting(waiting)) => {
+                    if let Some(end) = end {
+                        Look::Ready(Err(end.token_error()))
+                    } else if let Some(waker) = waker.take() {
+                        Look::Waiting(waiting.replace(waker))
+                    } else if waiting.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+                        Look::Waiting(None)
+                    } else {
+                        Look::NeedsWaker
+                    }
+                }
+                Some(Slot::Done(_)) | None => match slots.remove(*token) {
+                    Some(Slot::Done(result)) => Look::Ready(result),
+                    _ => Look::Ready(Err(TokenError::Closed)),
+                },
+            }
+        });
+        *resolved = poll.is_ready();
+        poll
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        // The slot is dropped behind the lock.
+        let slot = self.shared.lock().slots.remove(self.token);
+        drop(slot);
+    }
+}
+
+/// Resolves when the message has its final answer: QoS 0 was handed to the connection, QoS 1 had its
+/// PUBACK, QoS 2 its PUBCOMP; MQTT 5.0 section 4.3.
+///
+/// It survives reconnects. An answer that is a failure is [`TokenError::Rejected`]. Dropping it changes
+/// nothing about the message; [`cancel`](Publishing::cancel) does.
+///
+/// ```
+/// # async fn example(client: mqtt_async::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// use mqtt_async::QoS;
+///
+/// client.publish("log", "not awaited", QoS::AtMostOnce)?;
+/// let published = client.publish("plant/7", "21.5", QoS::AtLeastOnce)?.await?;
+/// println!("{}", published.reason);
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Publishing(Observer);
+
+impl Publishing {
+    pub(crate) fn new(shared: &Arc<Shared>, token: Token) -> Publishing {
+        Publishing(Observer { shared: Arc::clone(shared), token, resolved: false })
+    }
+
+    /// Takes the message back if it was never put on a wire, and returns it.
+    ///
+    /// `None` means that it was sent or has ended already. Takes time linear in the number of messages
+    /// that wait.
+    pub fn cancel(self) -> Option<Publish> {
+        self.0.shared.command(|state| state.session.cancel(self.0.token))
+    }
+}
+
+impl Future for Publishing {
+    type Output = Result<Published, TokenError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll(cx).map(|result| match result? {
+            Answer::Published(reason, properties) => Ok(Published { reason, properties }),
+            Answer::Request(..) => Err(TokenError::Closed),
+        })
+    }
+}
+
+macro_rules! request_token {
+    ($(#[$attr:meta])* $name:ident) => {
+        $(#[$attr])*
+        #[derive(Debug)]
+        pub struct $name(Observer);
+
+        impl $name {
+            pub(crate) fn new(shared: &Arc<Shared>, token: Token) -> $name {
+                $name(Observer { shared: Arc::clone(shared), token, resolved: false })
+            }
+        }
+
+        impl Future for $name {
+            type Output = Result<Granted, TokenError>;
+
+            fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+                self.0.poll(cx).map(|result| match result? {
+                    Answer::Request(reasons, properties) => Ok(Granted { reasons, properties }),
+                    Answer::Published(..) => Err(TokenError::Closed),
+                })
+            }
+        }
+    };
+}
+
+request_token! {
+    /// Resolves when the server has answered the SUBSCRIBE: MQTT 5.0 section 3.9.
+    ///
+    /// It is [`TokenError::Rejected`] if the server refused one filter or more; the others are subscribed
+    /// to all the same. Dropping it changes nothing about the subscription.
+    Subscribing
+}
+
+request_token! {
+    /// Resolves when the server has answered the UNSUBSCRIBE: MQTT 5.0 section 3.11.
+    ///
+    /// That there was no such subscription is no failure. Dropping it changes nothing.
+    Unsubscribing
+}
+
+/// One who waits for something that concerns the whole client.
+#[derive(Debug)]
+struct Watch {
+    shared: Arc<Shared>,
+    key: Key,
+}
+
+impl Watch {
+    fn new(shared: &Arc<Shared>) -> Watch {
+        Watch { shared: Arc::clone(shared), key: Key::default() }
+    }
+
+    fn poll<T>(&mut self, cx: &Context<'_>, mut check: impl FnMut(&State) -> Option<T>) -> Poll<T> {
+        let Watch { shared, key } = self;
+        shared.poll(cx, |state, waker| {
+            if let Some(value) = check(state) {
+                Look::Ready(value)
+            } else if let Some(waker) = waker.take() {
+                Look::Waiting(state.observers.register(key, waker))
+            } else if state.observers.has(key, cx.waker()) {
+                Look::Waiting(None)
+            } else {
+                Look::NeedsWaker
+            }
+        })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let waker = self.shared.lock().observers.remove(&self.key);
+        drop(waker);
+    }
+}
+
+macro_rules! watching_token {
+    ($(#[$attr:meta])* $name:ident, $output:ty, $check:expr) => {
+        $(#[$attr])*
+        #[derive(Debug)]
+        pub struct $name(Watch);
+
+        impl $name {
+            pub(crate) fn new(shared: &Arc<Shared>) -> $name {
+                $name(Watch::new(shared))
+            }
+        }
+
+        impl Future for $name {
+            type Output = $output;
+
+            fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+                self.0.poll(cx, $check)
+            }
+        }
+    };
+}
+
+watching_token! {
+    /// Resolves when there is a connection that the server has accepted; at once if there is one.
+    ///
+    /// It waits over failed attempts: [`Status::last_error`](crate::Status::last_error) says why they
+    /// fail. It fails when the client ends.
+    Connecting, Result<Connected, TokenError>, |state: &State| match (&state.connected, &state.end) {
+        (Some(connected), _) => Some(Ok(connected.clone())),
+        (None, Some(end)) => Some(Err(end.token_error())),
+        (None, None) => None,
+    }
+}
+
+watching_token! {
+    /// Resolves when there is room for another message after [`PublishError::Full`](crate::PublishError::Full).
+    ///
+    /// It fails when the client ends. It reserves nothing: another task may be faster.
+    Ready, Result<(), TokenError>, |state: &State| match &state.end {
+        Some(end) => Some(Err(end.token_error())),
+        None => (!state.full).then_some(Ok(())),
+    }
+}
+
+watching_token! {
+    /// Resolves when the client has ended: the connection is closed in order, or the driver gave up.
+    ///
+    /// Dropping it changes nothing: the client ends all the same.
+    Closing, Result<(), TokenError>, |state: &State| state.end.as_ref().map(|end| match end {
+        End::Closed => Ok(()),
+        end => Err(end.token_error()),
+    })
+}

@@ -1,0 +1,176 @@
+//! Time, transport adapter and TCP of tokio: feature `tokio`.
+
+use std::fmt;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use futures_io::{AsyncRead, AsyncWrite};
+
+use crate::connect::Connector;
+use crate::time::{Clock, Timer};
+
+/// The timer of tokio. The driver that uses it must be polled inside a tokio runtime with time enabled.
+///
+/// It follows tokio's clock, also when a test has paused that.
+#[derive(Default)]
+pub struct TokioTimer {
+    armed: Option<(Instant, Pin<Box<tokio::time::Sleep>>)>,
+}
+
+impl TokioTimer {
+    /// Returns a timer that waits for nothing yet; this needs no runtime.
+    pub const fn new() -> TokioTimer {
+        TokioTimer { armed: None }
+    }
+}
+
+impl fmt::Debug for TokioTimer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let armed = self.armed.as_ref().map(|(at, _)| at);
+        f.debug_struct("TokioTimer").field("armed", &armed).finish()
+    }
+}
+
+impl Timer for TokioTimer {
+    fn now(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+
+    fn poll_until(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.now() >= deadline {
+                return Poll::Ready(());
+            }
+            // As in `AsyncIoTimer`: a timer that is set too early is left as it is.
+            let sleep = match &mut self.armed {
+                Some((at, sleep)) if *at <= deadline => sleep,
+                slot => {
+                    let sleep = Box::pin(tokio::time::sleep_until(deadline.into()));
+                    &mut slot.insert((deadline, sleep)).1
+                }
+            };
+            match sleep.as_mut().poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(()) => self.armed = None,
+            }
+        }
+    }
+
+    fn clock(&self) -> Clock {
+        Clock::new(|| tokio::time::Instant::now().into_std())
+    }
+}
+
+/// Makes a transport of tokio usable here; vectored writes are forwarded.
+///
+/// The usual adapters leave `poll_write_vectored` at its default, which writes the first slice only: a
+/// message then takes one system call for its header and another one for its payload.
+///
+/// ```
+/// use mqtt_async::{Client, Config, TokioIo, TokioTimer, Version};
+/// use tokio::net::UnixStream;
+///
+/// let connector = || async { UnixStream::connect("/run/mqtt.sock").await.map(TokioIo::new) };
+/// let (client, driver) = Client::with_timer(Config::new(Version::V5), connector, TokioTimer::new());
+/// # drop((client, driver));
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TokioIo<T>(T);
+
+impl<T> TokioIo<T> {
+    /// Wraps a transport of tokio.
+    pub const fn new(io: T) -> TokioIo<T> {
+        TokioIo(io)
+    }
+
+    /// Returns what is wrapped.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+
+    /// Returns what is wrapped.
+    pub const fn get_ref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: tokio::io::AsyncRead + Unpin> AsyncRead for TokioIo<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut buffer = tokio::io::ReadBuf::new(buffer);
+        ready!(Pin::new(&mut self.0).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+}
+
+impl<T: tokio::io::AsyncWrite + Unpin> AsyncWrite for TokioIo<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, slices)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+/// Connects over TCP inside a tokio runtime with I/O enabled.
+///
+/// All addresses of the host are tried in turn. `TCP_NODELAY` is set: the driver gathers what is ready
+/// itself. Names are resolved by tokio, in its pool of blocking threads.
+///
+/// ```
+/// use mqtt_async::{Client, Config, TokioTcp, TokioTimer, Version};
+///
+/// let connector = TokioTcp::new("test.mosquitto.org", 1883);
+/// let (client, driver) = Client::with_timer(Config::new(Version::V5), connector, TokioTimer::new());
+/// # drop((client, driver));
+/// ```
+#[derive(Clone, Debug)]
+pub struct TokioTcp {
+    host: Arc<str>,
+    port: u16,
+}
+
+impl TokioTcp {
+    /// Returns a connector to that host, a name or an address, and port; 1883 is usual.
+    pub fn new(host: impl Into<String>, port: u16) -> TokioTcp {
+        TokioTcp { host: host.into().into(), port }
+    }
+}
+
+impl Connector for TokioTcp {
+    type Io = TokioIo<tokio::net::TcpStream>;
+    type Connecting = Pin<Box<dyn Future<Output = io::Result<Self::Io>> + Send>>;
+
+    fn connect(&mut self) -> Self::Connecting {
+        let TokioTcp { host, port } = self.clone();
+        Box::pin(async move {
+            let stream = tokio::net::TcpStream::connect((&*host, port)).await?;
+            stream.set_nodelay(true)?;
+            Ok(TokioIo::new(stream))
+        })
+    }
+}

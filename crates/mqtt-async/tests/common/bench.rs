@@ -1,0 +1,213 @@
+//! Client, driver and server in one thread, polled by the test: no runtime, no waiting, no chance.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use mqtt_async::{Client, Clock, Config, Error, Timer, Version};
+
+use super::pipe::{Pipe, Shape, pipe};
+use super::server::{Connection, Server};
+
+/// Time passes when the test says so.
+#[derive(Clone, Debug)]
+pub struct Manual(Arc<Mutex<(Instant, Option<Waker>)>>);
+
+impl Manual {
+    pub fn new() -> Manual {
+        Manual(Arc::new(Mutex::new((Instant::now(), None))))
+    }
+
+    pub fn advance(&self, by: Duration) {
+        let waker = {
+            let mut inner = self.0.lock().unwrap();
+            inner.0 += by;
+            inner.1.take()
+        };
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Timer for Manual {
+    fn now(&self) -> Instant {
+        self.0.lock().unwrap().0
+    }
+
+    fn poll_until(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.0.lock().unwrap();
+        if inner.0 >= deadline {
+            return Poll::Ready(());
+        }
+        inner.1 = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn clock(&self) -> Clock {
+        let timer = self.clone();
+        Clock::new(move || timer.now())
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Flag(AtomicBool);
+
+impl Flag {
+    pub fn set(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    pub fn take(&self) -> bool {
+        self.0.swap(false, Ordering::SeqCst)
+    }
+}
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.set();
+    }
+}
+
+type Driver = Pin<Box<dyn Future<Output = Result<(), Error>>>>;
+
+pub struct Bench {
+    pub client: Option<Client>,
+    pub driver: Option<Driver>,
+    pub result: Option<Result<(), Error>>,
+    pub server: Server,
+    pub clock: Manual,
+    pub connections: Arc<Mutex<Vec<Connection<Pipe>>>>,
+    flag: Arc<Flag>,
+}
+
+pub fn config(version: Version) -> Config {
+    Config::new(version).client_id("bench").unwrap()
+}
+
+/// A session that outlives connections.
+pub fn lasting(version: Version) -> Config {
+    let mut config = config(version);
+    config.session.connect.clean_start = false;
+    if version == Version::V5 {
+        config.session.connect.session_expiry_interval = Some(3600);
+    }
+    config
+}
+
+pub const VERSIONS: [Version; 2] = [Version::V311, Version::V5];
+
+impl Bench {
+    pub fn new(config: Config, shape: Shape) -> Bench {
+        let server = Server::new();
+        let connections = Arc::new(Mutex::new(Vec::new()));
+        let (serve, list) = (server.clone(), Arc::clone(&connections));
+        let connector = move || {
+            let (ours, theirs) = pipe(shape);
+            list.lock().unwrap().push(serve.serve(theirs));
+            std::future::ready(io::Result::Ok(ours))
+        };
+        let clock = Manual::new();
+        let (client, driver) = Client::with_timer(config, connector, clock.clone());
+        Bench {
+            client: Some(client),
+            driver: Some(Box::pin(driver)),
+            result: None,
+            server,
+            clock,
+            connections,
+            flag: Arc::default(),
+        }
+    }
+
+    /// A client that is connected.
+    pub fn connected(config: Config) -> Bench {
+        let mut bench = Bench::new(config, Shape::default());
+        bench.settle();
+        assert!(bench.client().status().connected.is_some(), "{:?}", bench.client().status());
+        bench
+    }
+
+    pub fn client(&self) -> &Client {
+        self.client.as_ref().unwrap()
+    }
+
+    /// Polls driver and server until both are at rest.
+    pub fn settle(&mut self) {
+        for _ in 0..100_000 {
+            self.flag.take();
+            self.step();
+            if !self.flag.take() {
+                return;
+            }
+        }
+        panic!("it never comes to rest");
+    }
+
+    /// Polls driver and server once.
+    pub fn step(&mut self) {
+        let waker = Waker::from(Arc::clone(&self.flag));
+        let mut cx = Context::from_waker(&waker);
+        if let Some(driver) = &mut self.driver
+            && let Poll::Ready(result) = driver.as_mut().poll(&mut cx)
+        {
+            self.driver = None;
+            self.result = Some(result);
+        }
+        self.poll_server();
+    }
+
+    pub fn poll_server(&mut self) {
+        let waker = Waker::from(Arc::clone(&self.flag));
+        let mut cx = Context::from_waker(&waker);
+        let mut connections = std::mem::take(&mut *self.connections.lock().unwrap());
+        connections.retain_mut(|connection| Pin::new(connection).poll(&mut cx).is_pending());
+        self.connections.lock().unwrap().extend(connections);
+    }
+
+    /// Polls a future once.
+    pub fn poll<F: Future + Unpin>(&self, future: &mut F) -> Poll<F::Output> {
+        let waker = Waker::from(Arc::clone(&self.flag));
+        Pin::new(future).poll(&mut Context::from_waker(&waker))
+    }
+
+    /// Lets everything come to rest, and returns what the future has come to.
+    #[track_caller]
+    pub fn done<F: Future + Unpin>(&mut self, mut future: F) -> F::Output {
+        self.settle();
+        match self.poll(&mut future) {
+            Poll::Ready(output) => output,
+            Poll::Pending => panic!("it is not done: {:?}", self.client().status()),
+        }
+    }
+
+    pub fn advance(&mut self, by: Duration) {
+        self.clock.advance(by);
+        self.settle();
+    }
+
+    /// Lets time pass until the driver has ended.
+    pub fn end(&mut self) -> Result<(), Error> {
+        for _ in 0..1000 {
+            self.settle();
+            if let Some(result) = self.result.clone() {
+                return result;
+            }
+            self.clock.advance(Duration::from_millis(100));
+        }
+        panic!("the driver does not end: {:?}", self.client.as_ref().map(Client::status));
+    }
+
+    /// Takes all messages that are there.
+    pub fn messages(&mut self, messages: &mut mqtt_async::Messages) -> Vec<String> {
+        let mut all = Vec::new();
+        self.settle();
+        while let Some(message) = messages.try_next() {
+            all.push(String::from_utf8(message.payload().to_vec()).unwrap());
+            self.settle();
+        }
+        all
+    }
+}

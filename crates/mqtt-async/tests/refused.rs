@@ -1,0 +1,214 @@
+//! Servers that are not there, do not answer, or answer something else: typed errors, no hang.
+
+mod common;
+
+use std::io;
+use std::task::Poll;
+use std::time::Duration;
+
+use common::bench::{Bench, VERSIONS, config, lasting};
+use common::pipe::Shape;
+use common::server::{Greeting, Seen};
+use mqtt_async::{Client, Config, Error, Phase, QoS, ReasonCode, TokenError, Version};
+
+fn once(version: Version) -> Config {
+    let mut config = config(version);
+    config.reconnect = None;
+    config
+}
+
+fn greeted(config: Config, greeting: Greeting) -> (Error, Bench) {
+    let mut bench = Bench::new(config, Shape::default());
+    bench.server.script(|script| script.greeting = greeting);
+    let client = bench.client().clone();
+    let token = client.publish("t", "", QoS::AtLeastOnce).unwrap();
+    let error = bench.end().unwrap_err();
+    // Whoever waits is told the same.
+    let failed = [bench.done(client.connected()).err(), bench.done(token).err()];
+    for other in failed.into_iter().flatten() {
+        assert!(
+            matches!(&other, TokenError::Ended(other) if other.to_string() == error.to_string())
+        );
+    }
+    assert_eq!(client.status().phase, Phase::Ended);
+    (error, bench)
+}
+
+#[test]
+fn connack_with_each_refusal_code() {
+    use ReasonCode as R;
+    let v3 = [
+        R::UNSUPPORTED_PROTOCOL_VERSION,
+        R::CLIENT_IDENTIFIER_NOT_VALID,
+        R::SERVER_UNAVAILABLE,
+        R::BAD_USER_NAME_OR_PASSWORD,
+        R::NOT_AUTHORIZED,
+    ];
+    let is_refusal =
+        |reason: &R| reason.is_error() && reason.is_valid_in(mqtt_proto::PacketType::ConnAck);
+    let v5: Vec<_> = (0x80..=0xFF).map(R::new).filter(is_refusal).collect();
+    assert_eq!(v5.len(), 21);
+    for version in VERSIONS {
+        let reasons = if version == Version::V5 { &v5[..] } else { &v3[..] };
+        for &reason in reasons {
+            let (error, bench) = greeted(once(version), Greeting::Refuse(reason));
+            let Error::Refused(connack) = &error else { panic!("{error:?}") };
+            assert_eq!(connack.reason, reason);
+            assert_eq!(error.reason(), Some(reason));
+            assert!(error.to_string().contains(reason.name()), "{error}");
+            assert_eq!(bench.server.count(|seen| matches!(seen, Seen::Connect { .. })), 1);
+
+            // With reconnection, some end the driver at once, and the others do not.
+            let mut bench = Bench::new(config(version), Shape::default());
+            bench.server.script(|script| script.greeting = Greeting::Refuse(reason));
+            bench.settle();
+            assert_eq!(bench.result.is_none(), error.is_retryable(), "{reason}");
+            if error.is_retryable() {
+                bench.server.script(|script| script.greeting = Greeting::Mqtt);
+                bench.advance(Duration::from_secs(1));
+                assert_eq!(bench.client().status().phase, Phase::Connected);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_that_closes_at_once() {
+    for version in VERSIONS {
+        let (error, _) = greeted(once(version), Greeting::Nothing);
+        assert!(matches!(error, Error::Eof { before_connack: true } | Error::Io(_)), "{error:?}");
+        assert!(error.is_retryable());
+    }
+}
+
+// class: 38
+#[test]
+fn a_server_that_never_answers() {
+    for version in VERSIONS {
+        let mut bench = Bench::new(once(version), Shape::default());
+        bench.server.script(|script| script.greeting = Greeting::Silence);
+        let start = bench.clock.clone();
+        bench.settle();
+        bench.advance(Duration::from_millis(9_999));
+        assert!(bench.result.is_none());
+        bench.advance(Duration::from_millis(1));
+        let error = bench.end().unwrap_err();
+        assert!(matches!(error, Error::Timeout(_)), "{error:?}");
+        assert!(error.to_string().contains("did not answer CONNECT"), "{error}");
+        drop(start);
+    }
+}
+
+#[test]
+fn a_server_that_speaks_http() {
+    for version in VERSIONS {
+        let (error, _) = greeted(once(version), Greeting::Http);
+        assert!(matches!(error, Error::NotMqtt(_)), "{error:?}");
+        assert!(error.to_string().contains("does not speak MQTT"), "{error}");
+    }
+}
+
+#[test]
+fn a_connector_that_fails_or_hangs() {
+    let fail = || std::future::ready(Err::<common::pipe::Pipe, _>(io::ErrorKind::NotFound.into()));
+    let clock = common::bench::Manual::new();
+    let (_client, mut driver) = Client::with_timer(once(Version::V5), fail, clock.clone());
+    let bench = Bench::new(once(Version::V5), Shape::default());
+    let Poll::Ready(Err(error)) = bench.poll(&mut driver) else { panic!("no end") };
+    assert!(matches!(&error, Error::Connect(error) if error.kind() == io::ErrorKind::NotFound));
+
+    let hang = std::future::pending::<io::Result<common::pipe::Pipe>>;
+    let (_client, mut driver) = Client::with_timer(once(Version::V5), hang, clock.clone());
+    assert!(bench.poll(&mut driver).is_pending());
+    clock.advance(Duration::from_secs(10));
+    let Poll::Ready(Err(error)) = bench.poll(&mut driver) else { panic!("no end") };
+    assert!(matches!(error, Error::ConnectTimeout), "{error:?}");
+}
+
+#[test]
+fn a_connect_that_breaks_a_rule_is_the_callers_fault() {
+    let mut config = config(Version::V311);
+    config.session.connect.password = Some("without a name".into());
+    let mut bench = Bench::new(config, Shape::default());
+    let error = bench.end().unwrap_err();
+    assert!(matches!(error, Error::Config(_)), "{error:?}");
+    assert!(!error.is_retryable());
+}
+
+// class: 35
+#[test]
+fn a_server_that_falls_silent_is_noticed() {
+    let mut config = once(Version::V5);
+    config.session.connect.keep_alive = 10;
+    let mut bench = Bench::connected(config);
+    bench.server.script(|script| script.deaf = true);
+    bench.advance(Duration::from_secs(10));
+    assert!(bench.result.is_none());
+    bench.advance(Duration::from_secs(10));
+    assert!(matches!(bench.end(), Err(Error::Timeout(_))));
+}
+
+#[test]
+fn keeps_alive() {
+    let mut config = once(Version::V5);
+    config.session.connect.keep_alive = 10;
+    let mut bench = Bench::connected(config);
+    for _ in 0..100 {
+        bench.advance(Duration::from_secs(5));
+    }
+    assert_eq!(bench.client().status().phase, Phase::Connected);
+}
+
+// class: 45
+#[test]
+fn the_servers_disconnect_is_what_the_error_says() {
+    let mut bench = Bench::connected(once(Version::V5));
+    let reason = ReasonCode::SESSION_TAKEN_OVER;
+    bench.server.script(|script| script.disconnect = Some(reason));
+    // The server has said it and closed; this side writes into a broken pipe before it reads.
+    bench.poll_server();
+    drop(bench.client().publish("t", vec![0; 1000], QoS::AtLeastOnce).unwrap());
+    let error = bench.end().unwrap_err();
+    assert_eq!(error.reason(), Some(reason), "{error:?}");
+
+    let mut bench = Bench::connected(lasting(Version::V5));
+    bench.server.script(|script| script.disconnect = Some(reason));
+    bench.settle();
+    assert!(matches!(bench.result, Some(Err(_))), "taken over: no ping-pong with the other one");
+}
+
+// class: 45
+#[test]
+fn the_server_learns_what_it_did_wrong() {
+    let mut bench = Bench::connected(once(Version::V5));
+    bench.server.script(|script| script.raw = Some(vec![0x36, 0x05, 0, 1, b't', 0, 1]));
+    let error = bench.end().unwrap_err();
+    assert!(matches!(error, Error::Protocol(_)), "{error:?}");
+    let told = Seen::Disconnect(ReasonCode::MALFORMED_PACKET);
+    assert!(bench.server.seen().contains(&told), "{:?}", bench.server.seen());
+}
+
+// class: 39
+#[test]
+fn a_server_that_kicks_at_once_is_not_stormed() {
+    let mut bench = Bench::new(config(Version::V311), Shape::default());
+    bench.server.script(|script| script.cut_on_publish = usize::MAX);
+    drop(bench.client().publish("t", "poison", QoS::AtLeastOnce).unwrap());
+    for _ in 0..3600 {
+        bench.advance(Duration::from_secs(1));
+    }
+    let attempts = bench.server.count(|seen| matches!(seen, Seen::Connect { .. }));
+    assert!((60..400).contains(&attempts), "{attempts}");
+}
+
+#[test]
+fn gives_up_after_so_many_attempts() {
+    let mut config = config(Version::V5);
+    if let Some(backoff) = &mut config.reconnect {
+        backoff.attempts = Some(3);
+    }
+    let mut bench = Bench::new(config, Shape::default());
+    bench.server.script(|script| script.greeting = Greeting::Nothing);
+    assert!(bench.end().is_err());
+    assert_eq!(bench.client().status().failed_attempts, 4);
+}
