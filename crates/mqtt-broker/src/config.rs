@@ -1,0 +1,69 @@
+//! What a broker is told once, when it is made.
+
+use std::time::Duration;
+
+use mqtt_proto::ServerConfig;
+
+/// Limits and choices of a broker.
+///
+/// The defaults suit tests, development and a single small machine: they bound what one client can
+/// make the broker hold, and let a few thousand clients in.
+///
+/// ```
+/// use mqtt_broker::{Broker, BrokerConfig};
+///
+/// let mut config = BrokerConfig::default();
+/// config.max_connections = 100;
+/// config.session.maximum_packet_size = 64 * 1024;
+/// config.session.bounds.messages = 1_000;
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct BrokerConfig {
+    /// What each client is told and held to, and how long CONNECT may take.
+    ///
+    /// `session.bounds` is the queue of one client, connected or not: QoS 1 and 2 messages that it has
+    /// not acknowledged, and messages that wait. Default 16,384 messages and 16 MiB.
+    pub session: ServerConfig,
+    /// The most connections at a time; further ones are closed unheard. Default 10,000.
+    pub max_connections: usize,
+    /// The most sessions, connected or not; further new ones are refused with Quota exceeded, or
+    /// Server unavailable in 3.x. Default 10,000.
+    pub max_sessions: usize,
+    /// The longest Session Expiry Interval, in seconds; longer wishes are cut down to it, and CONNACK
+    /// says so. Sessions of MQTT 3.x without Clean Session get exactly it. Default `u32::MAX`: for ever.
+    pub max_session_expiry_interval: u32,
+    /// The longest Keep Alive, in seconds; a client of MQTT 5.0 that wants a longer one, or none, is
+    /// told to use this one. Clients of 3.x cannot be told. Default `None`: as the client likes.
+    pub max_keep_alive: Option<u16>,
+    /// The most subscriptions of one session; further ones are refused with Quota exceeded.
+    /// Default 10,000.
+    pub max_subscriptions: usize,
+    /// The most levels of a Topic Filter; a longer one is refused with Quota exceeded, because each
+    /// level costs memory that the client does not pay for. Default 128.
+    pub max_filter_levels: usize,
+    /// The most retained messages; one for a further topic is passed on but not kept. Default 100,000.
+    pub max_retained_messages: usize,
+    /// The most bytes of retained topics, payloads and properties. Default 64 MiB.
+    pub max_retained_bytes: usize,
+    /// How long a connection that has ended may take to write what is left, and to read the peer's last
+    /// bytes away. Default 5 s.
+    pub linger: Duration,
+}
+
+impl Default for BrokerConfig {
+    fn default() -> BrokerConfig {
+        BrokerConfig {
+            session: ServerConfig::default(),
+            max_connections: 10_000,
+            max_sessions: 10_000,
+            max_session_expiry_interval: u32::MAX,
+            max_keep_alive: None,
+            max_subscriptions: 10_000,
+            max_filter_levels: 128,
+            max_retained_messages: 100_000,
+            max_retained_bytes: 64 * 1024 * 1024,
+            linger: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Sessions: how they begin, outlive connections, and end.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use mqtt_proto::{
+    Accept, CloseReason, ConnAck, Connect, Instant, QoS, ReasonCode, Server, Session, Text,
+    TopicFilter, TopicName, Version, Will,
+};
+
+use super::Hub;
+use super::deadlines::{ConnectionKey, Due};
+use crate::subscriptions::ClientKey;
+
+/// A session, connected or not.
+#[derive(Debug)]
+pub(super) struct Client {
+    id: Text,
+    /// The version of its last connection.
+    pub(super) version: Version,
+    pub(super) place: Place,
+    pub(super) filters: HashSet<TopicFilter>,
+    /// Retained messages that a subscription asked for and that the queue had no room for yet: their
+    /// topics, because what is retained may change until then, and the oldest first.
+    pub(super) backlog: VecDeque<Wanted>,
+    /// How long the session outlives its connection, in seconds; the highest number is for ever.
+    expiry_interval: u32,
+    /// When it ends, while it is not connected.
+    expires: Option<Instant>,
+    /// A Will that waits for its delay to pass.
+    will: Option<(Instant, Box<Will>)>,
+    /// What `deadlines` has for it.
+    deadline: Option<Instant>,
+}
+
+/// A retained message that waits to be sent for a subscription.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) topic: TopicName,
+    pub(super) qos: QoS,
+    pub(super) identifier: Option<u32>,
+}
+
+/// Where the state of a session is.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// In this connection.
+    Connected(ConnectionKey),
+    /// Here, and it goes on to collect messages.
+    Away(Box<Session<Server>>),
+}
+
+const FOR_EVER: u32 = u32::MAX;
+
+impl Hub {
+    pub(super) fn connect(&mut self, key: ConnectionKey, connect: Connect, now: Instant) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        let Some(version) = connection.session.as_ref().and_then(Session::version) else {
+            return;
+        };
+        connection.version = version;
+        match self.admit(key, version, connect, now) {
+            Ok(accept) => {
+                if let Some(session) = self.session(key)
+                    && session.accept(accept, now).is_err()
+                {
+                    // CONNACK cannot be sent, so there is nothing to say.
+                    session.handle_eof(now);
+                }
+            }
+            Err(reason) => {
+                if let Some(session) = self.session(key) {
+                    let _ = session.refuse(ConnAck::new(reason), now);
+                }
+            }
+        }
+    }
+
+    /// Decides on a CONNECT, and makes the session or finds it.
+    fn admit(
+        &mut self,
+        key: ConnectionKey,
+        version: Version,
+        connect: Connect,
+        now: Instant,
+    ) -> Result<Accept, ReasonCode> {
+        let mut connack = ConnAck::default();
+        if connect.authentication_method.is_some() {
+            return Err(ReasonCode::BAD_AUTHENTICATION_METHOD);
+        }
+        let id = if !connect.client_id.is_empty() {
+            connect.client_id.into_owned()
+        } else if version == Version::V31 || (version == Version::V311 && !connect.clean_start) {
+            return Err(ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
+        } else {
+            let id = self.assigned_id();
+            connack.assigned_client_identifier = Some(id.clone());
+            id
+        };
+        let known = self.ids.get(&id).copied();
+        if known.is_none() && self.clients.len() >= self.config.max_sessions {
+            return Err(match version {
+                Version::V5 => ReasonCode::QUOTA_EXCEEDED,
+                _ => ReasonCode::SERVER_UNAVAILABLE,
+            });
+        }
+
+        let maximum = self.config.max_session_expiry_interval;
+        let wanted = match version {
+            Version::V5 => connect.session_expiry_interval.unwrap_or(0),
+            _ if connect.clean_start => 0,
+            _ => FOR_EVER,
+        };
+        if wanted > maximum {
+            connack.session_expiry_interval = Some(maximum);
+        }
+        if let Some(maximum) = self.config.max_keep_alive
+            && (connect.keep_alive == 0 || connect.keep_alive > maximum)
+        {
+            connack.server_keep_alive = Some(maximum);
+        }
+
+        let mut state = None;
+        if let Some(known) = known {
+            if let Some(Client { place: Place::Connected(older), .. }) = self.clients.get(&known) {
+                // Its Will is published now, or waits for its delay; see below.
+                self.take_over(*older, now);
+            }
+            if connect.clean_start {
+                self.end(known, now);
+            }
+        }
+        let client = match self.ids.get(&id).copied() {
+            Some(client) => client,
+            None => self.begin(id, key),
+        };
+        if let Some(this) = self.clients.get_mut(&client) {
+            // A Will that still waits is not published: the session is connected again in time.
+            this.will = None;
+            this.expires = None;
+            this.version = version;
+            this.expiry_interval = wanted.min(maximum);
+            let place = std::mem::replace(&mut this.place, Place::Connected(key));
+            if let Place::Away(session) = place {
+                state = Some(session.into_state());
+            }
+            self.deadlines.set(Due::Client(client), &mut this.deadline, None);
+        }
+        if let Some(connection) = self.connections.get_mut(&key) {
+            connection.client = Some(client);
+        }
+        Ok(Accept { connack, state })
+    }
+
+    fn begin(&mut self, id: Text, connection: ConnectionKey) -> ClientKey {
+        let key = ClientKey(self.next_key());
+        let client = Client {
+            id: id.clone(),
+            version: Version::V311,
+            place: Place::Connected(connection),
+            filters: HashSet::new(),
+            backlog: VecDeque::new(),
+            expiry_interval: 0,
+            expires: None,
+            will: None,
+            deadline: None,
+        };
+        self.clients.insert(key, client);
+        self.ids.insert(id, key);
+        key
+    }
+
+    pub(super) fn closed(
+        &mut self,
+        key: ConnectionKey,
+        reason: &CloseReason,
+        will: Option<Box<Will>>,
+        now: Instant,
+    ) {
+        let Some(session) = self.ended(key, now) else {
+            return;
+        };
+        let client = self.connections.get(&key).and_then(|connection| connection.client);
+        let Some((key, client)) = client.and_then(|key| Some((key, self.clients.get_mut(&key)?)))
+        else {
+            return;
+        };
+        if let CloseReason::Disconnected(packet) = reason
+            && let Some(interval) = packet.session_expiry_interval
+        {
+            client.expiry_interval = interval.min(self.config.max_session_expiry_interval);
+        }
+        // A new one around the state: the old one remembers CONNECT, and so the block it came with.
+        let session = Session::with_state(self.config.session.clone(), session.into_state());
+        client.place = Place::Away(Box::new(session));
+        self.stats.dropped_full += client.backlog.len() as u64;
+        client.backlog = VecDeque::new();
+        client.expires = match client.expiry_interval {
+            FOR_EVER => None,
+            seconds => Some(now + Duration::from_secs(seconds.into())),
+        };
+        client.will = will.map(|will| {
+            let delay = will.delay_interval.unwrap_or(0);
+            (now + Duration::from_secs(delay.into()), will)
+        });
+        self.client_due(key, now);
+    }
+
+    /// Publishes the Will and ends the session if it is time, and waits for what is left.
+    pub(super) fn client_due(&mut self, key: ClientKey, now: Instant) {
+        let Some(client) = self.clients.get_mut(&key) else {
+            return;
+        };
+        self.deadlines.set(Due::Client(key), &mut client.deadline, None);
+        if client.expires.is_some_and(|expires| expires <= now) {
+            return self.end(key, now);
+        }
+        if let Some((_, will)) = client.will.take_if(|(due, _)| *due <= now) {
+            self.publish_will(key, *will, now);
+        }
+        if let Some(client) = self.clients.get_mut(&key) {
+            let due = client.will.as_ref().map(|(due, _)| *due);
+            let next = due.into_iter().chain(client.expires).min();
+            self.deadlines.set(Due::Client(key), &mut client.deadline, next);
+        }
+    }
+
+    /// Ends a session that is not connected: the Will does not wait any longer then.
+    fn end(&mut self, key: ClientKey, now: Instant) {
+        let Some(mut client) = self.clients.remove(&key) else {
+            return;
+        };
+        self.ids.remove(&client.id);
+        self.deadlines.set(Due::Client(key), &mut client.deadline, None);
+        for filter in &client.filters {
+            self.subscriptions.remove(filter, key);
+        }
+        if let Some((_, will)) = client.will {
+            self.publish_will(key, *will, now);
+        }
+    }
+
+    fn publish_will(&mut self, key: ClientKey, mut will: Will, now: Instant) {
+        // Who is about to be cut off anyway need not hear who else is.
+        if self.stop_by.is_none() {
+            // It may wait in queues or be retained, and must not keep the block of CONNECT there.
+            will.topic = will.topic.into_owned();
+            will.payload = Bytes::copy_from_slice(&will.payload);
+            self.publish(Some(key), &will.into_publish(), now);
+        }
+    }
+}

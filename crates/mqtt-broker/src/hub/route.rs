@@ -1,0 +1,281 @@
+//! Messages and subscriptions: from one session to the others.
+
+use mqtt_proto::{
+    Failure, Instant, Message, Publish, PublishError, PublishFields, PublishProperties, QoS,
+    ReasonCode, RequestId, RetainHandling, Subscribe, Subscription, TopicName, Unsubscribe,
+    Version,
+};
+
+use super::Hub;
+use super::client::{Place, Wanted};
+use super::deadlines::ConnectionKey;
+use crate::subscriptions::{ClientKey, Delivery, Wish};
+
+/// Messages below this size are copied out of the block that they were read with, so that one that
+/// waits in a queue or is retained does not keep the whole block: at most four times its own size.
+const COPY_BELOW: usize = 16 * 1024;
+
+impl Hub {
+    /// Passes a client's message on and acknowledges it: from here on it is the broker's.
+    pub(super) fn message(&mut self, key: ConnectionKey, message: &Message, now: Instant) {
+        let publisher = self.connections.get(&key).and_then(|connection| connection.client);
+        let packet = &message.publish;
+        let deliveries = self.deliveries(packet.topic_bytes(), publisher);
+        let matched = !deliveries.is_empty();
+        self.stats.messages_in += 1;
+        // Most of what nobody wants costs no copy.
+        if matched || packet.retain() {
+            let publish = if packet.wire_len() < COPY_BELOW {
+                packet.clone().into_owned().to_publish()
+            } else {
+                packet.to_publish()
+            };
+            if let Some(publish) = publish {
+                self.distribute(&publish, deliveries, now);
+            }
+        }
+        if let (Some(ack), Some(session)) = (message.ack, self.session(key)) {
+            let reason =
+                if matched { ReasonCode::SUCCESS } else { ReasonCode::NO_MATCHING_SUBSCRIBERS };
+            session.ack(ack, reason);
+        }
+    }
+
+    /// Publishes a message, and returns to how many sessions it went.
+    pub(crate) fn publish(
+        &mut self,
+        publisher: Option<ClientKey>,
+        publish: &Publish,
+        now: Instant,
+    ) -> usize {
+        self.stats.messages_in += 1;
+        let deliveries = self.deliveries(publish.topic.as_bytes(), publisher);
+        let matched = deliveries.len();
+        self.distribute(publish, deliveries, now);
+        matched
+    }
+
+    fn deliveries(&self, topic: &[u8], publisher: Option<ClientKey>) -> Vec<Delivery> {
+        self.subscriptions.deliveries(topic, publisher, |key| {
+            self.clients.get(&key).is_some_and(|client| matches!(client.place, Place::Connected(_)))
+        })
+    }
+
+    /// Retains a message if it wants to be, and hands out the copies.
+    fn distribute(&mut self, publish: &Publish, deliveries: Vec<Delivery>, now: Instant) {
+        if publish.retain
+            && self.config.session.retain_available
+            && !self.retained.set(publish, now)
+        {
+            self.stats.retained_refused += 1;
+        }
+        for delivery in deliveries {
+            let retain = publish.retain && delivery.retain_as_published;
+            self.deliver(publish, delivery, retain, now);
+        }
+    }
+
+    /// Hands one copy to a session. What its queue has no room for is dropped and counted: the newest
+    /// goes, because what is queued already may be half way to the client.
+    fn deliver(&mut self, publish: &Publish, delivery: Delivery, retain: bool, now: Instant) {
+        if !self.offer(publish, delivery, retain, now) {
+            self.stats.dropped_full += 1;
+        }
+    }
+
+    /// Hands one copy to a session, and tells whether its queue had room.
+    fn offer(&mut self, publish: &Publish, delivery: Delivery, retain: bool, now: Instant) -> bool {
+        let Some(client) = self.clients.get_mut(&delivery.client) else {
+            return true;
+        };
+        let qos = publish.qos.min(delivery.qos);
+        let (session, waker) = match &mut client.place {
+            Place::Connected(key) => match self.connections.get_mut(key) {
+                Some(connection) => match &mut connection.session {
+                    Some(session) => (session, Some(&mut connection.waker)),
+                    None => return true,
+                },
+                None => return true,
+            },
+            // QoS 0 does not wait for a client to come back.
+            Place::Away(_) if qos == QoS::AtMostOnce => return true,
+            Place::Away(session) => (&mut **session, None),
+        };
+        let copy = Publish {
+            topic: publish.topic.clone(),
+            payload: publish.payload.clone(),
+            qos,
+            retain,
+            properties: properties(&publish.properties, delivery.identifiers, client.version),
+        };
+        match session.publish(copy, now) {
+            Ok(_) => {
+                self.stats.messages_out += 1;
+                if let Some(waker) = waker {
+                    self.wakers.extend(waker.take());
+                }
+            }
+            Err(PublishError::Full(_)) => return false,
+            Err(PublishError::TooLarge { .. }) => self.stats.dropped_too_large += 1,
+            Err(_) => self.stats.dropped_other += 1,
+        }
+        true
+    }
+
+    /// Counts a copy that a session took and could not send.
+    pub(super) fn failed(&mut self, error: &Failure) {
+        match error {
+            Failure::Expired => self.stats.dropped_expired += 1,
+            Failure::TooLarge { .. } => self.stats.dropped_too_large += 1,
+            _ => self.stats.dropped_other += 1,
+        }
+    }
+
+    pub(super) fn subscribe(
+        &mut self,
+        key: ConnectionKey,
+        request: RequestId,
+        subscribe: Subscribe,
+        now: Instant,
+    ) {
+        let Some(client) = self.connections.get(&key).and_then(|connection| connection.client)
+        else {
+            return;
+        };
+        let identifier = subscribe.subscription_identifier;
+        let mut reasons = Vec::with_capacity(subscribe.subscriptions.len());
+        let mut retained = Vec::new();
+        for subscription in subscribe.subscriptions {
+            let reason = self.subscribe_one(client, subscription, identifier, &mut retained);
+            reasons.push(reason);
+        }
+        if let Some(session) = self.session(key) {
+            // It can only fail if the connection is gone, and with it the request.
+            let _ = session.grant(request, reasons);
+        }
+        let wanted = retained.into_iter().map(|(topic, qos)| Wanted { topic, qos, identifier });
+        if let Some(client) = self.clients.get_mut(&client) {
+            // Whoever subscribes again and again and never reads gets no more than one of each.
+            let room = self.config.max_retained_messages.saturating_sub(client.backlog.len());
+            let count = wanted.len();
+            client.backlog.extend(wanted.take(room));
+            self.stats.dropped_full += count.saturating_sub(room) as u64;
+        }
+        self.resume_backlog(key, now);
+    }
+
+    /// Sends retained messages that were asked for, as far as there is room for them.
+    pub(super) fn resume_backlog(&mut self, key: ConnectionKey, now: Instant) {
+        let Some(key) = self.connections.get(&key).and_then(|connection| connection.client) else {
+            return;
+        };
+        while let Some(client) = self.clients.get_mut(&key)
+            && let Some(wanted) = client.backlog.pop_front()
+        {
+            let Some(publish) = self.retained.get(&wanted.topic, now) else {
+                continue;
+            };
+            let identifiers = wanted.identifier.into_iter().collect();
+            let (client, qos) = (key, wanted.qos);
+            let delivery = Delivery { client, qos, retain_as_published: true, identifiers };
+            if !self.offer(&publish, delivery, true, now) {
+                // `Writable` follows.
+                if let Some(client) = self.clients.get_mut(&key) {
+                    client.backlog.push_front(wanted);
+                }
+                return;
+            }
+        }
+    }
+
+    fn subscribe_one(
+        &mut self,
+        key: ClientKey,
+        Subscription { filter, mut options }: Subscription,
+        identifier: Option<u32>,
+        retained: &mut Vec<(TopicName, QoS)>,
+    ) -> ReasonCode {
+        let Some(client) = self.clients.get_mut(&key) else {
+            return ReasonCode::UNSPECIFIED_ERROR;
+        };
+        let offer = &self.config.session;
+        if filter.is_shared() && !offer.shared_subscription_available {
+            return ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED;
+        }
+        if filter.has_wildcards() && !offer.wildcard_subscription_available {
+            return ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED;
+        }
+        let levels = filter.filter().split('/').count();
+        let known = client.filters.contains(&filter);
+        if levels > self.config.max_filter_levels
+            || (!known && client.filters.len() >= self.config.max_subscriptions)
+        {
+            return ReasonCode::QUOTA_EXCEEDED;
+        }
+        options.qos = options.qos.min(offer.maximum_qos);
+        self.subscriptions.insert(&filter, key, Wish { options, identifier });
+        let wanted = match options.retain_handling {
+            RetainHandling::Send => !filter.is_shared(),
+            RetainHandling::SendIfNew => !filter.is_shared() && !known,
+            RetainHandling::DoNotSend => false,
+        };
+        if wanted {
+            let found = self.retained.matching(&filter);
+            retained.extend(found.map(|topic| (topic, options.qos)));
+        }
+        if !known {
+            client.filters.insert(filter.into_owned());
+        }
+        match options.qos {
+            QoS::AtMostOnce => ReasonCode::SUCCESS,
+            QoS::AtLeastOnce => ReasonCode::GRANTED_QOS_1,
+            QoS::ExactlyOnce => ReasonCode::GRANTED_QOS_2,
+        }
+    }
+
+    pub(super) fn unsubscribe(
+        &mut self,
+        key: ConnectionKey,
+        request: RequestId,
+        unsubscribe: &Unsubscribe,
+    ) {
+        let Some(key_of_client) = self.connections.get(&key).and_then(|it| it.client) else {
+            return;
+        };
+        let mut reasons = Vec::with_capacity(unsubscribe.filters.len());
+        for filter in &unsubscribe.filters {
+            if let Some(client) = self.clients.get_mut(&key_of_client) {
+                client.filters.remove(filter);
+            }
+            let found = self.subscriptions.remove(filter, key_of_client);
+            let none = ReasonCode::NO_SUBSCRIPTION_EXISTED;
+            reasons.push(if found { ReasonCode::SUCCESS } else { none });
+        }
+        if let Some(session) = self.session(key) {
+            let _ = session.grant(request, reasons);
+        }
+    }
+}
+
+/// Returns the properties that a copy has: clients of MQTT 3.x only see that it expires.
+fn properties(
+    properties: &PublishProperties,
+    identifiers: Vec<u32>,
+    version: Version,
+) -> PublishProperties {
+    if version.is_v5() {
+        let mut copy = properties.clone();
+        // Those that a message came with were the publisher's mistake.
+        if !identifiers.is_empty()
+            || copy.get().is_some_and(|fields| !fields.subscription_identifiers.is_empty())
+        {
+            copy.edit().subscription_identifiers = identifiers;
+        }
+        return copy;
+    }
+    let expiry = properties.get().and_then(|fields| fields.message_expiry_interval);
+    PublishProperties::from(PublishFields {
+        message_expiry_interval: expiry,
+        ..PublishFields::default()
+    })
+}

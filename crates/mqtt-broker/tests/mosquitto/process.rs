@@ -1,0 +1,203 @@
+//! mosquitto's programs as child processes, on loopback ports that the system chose.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::{env, fs, thread};
+
+use crate::GUARD;
+
+/// `stdbuf` makes mosquitto_sub print what it has at once, although nobody watches a terminal.
+const PROGRAMS: [&str; 4] = ["mosquitto", "mosquitto_sub", "mosquitto_pub", "stdbuf"];
+
+/// Returns where a program is; Debian puts servers where a user's search path does not look.
+fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders =
+        env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
+    folders.map(|folder| folder.join(program)).find(|file| file.is_file())
+}
+
+/// Tells whether mosquitto is there; says so loudly if not, and fails in CI.
+pub fn installed() -> bool {
+    let missing: Vec<&str> =
+        PROGRAMS.into_iter().filter(|program| find(program).is_none()).collect();
+    if missing.is_empty() {
+        return true;
+    }
+    assert!(env::var("CI").is_err(), "in CI these have to be installed: {missing:?}");
+    static SAY: Once = Once::new();
+    SAY.call_once(|| {
+        // Past the test harness, which would swallow it.
+        let line = format!("\nNOT RUN: interoperability with mosquitto; missing: {missing:?}\n");
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    });
+    false
+}
+
+/// A child process, and the lines that it prints. It is killed when it is dropped.
+pub struct Process {
+    child: Child,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Process {
+    fn spawn(command: &mut Command, stderr: bool) -> Process {
+        command.stdin(Stdio::null());
+        if stderr {
+            command.stdout(Stdio::null()).stderr(Stdio::piped());
+        } else {
+            command.stdout(Stdio::piped()).stderr(Stdio::null());
+        }
+        let mut child = command.spawn().expect("the program starts");
+        let (sender, lines) = mpsc::channel();
+        let out: Box<dyn std::io::Read + Send> = match stderr {
+            true => Box::new(child.stderr.take().unwrap()),
+            false => Box::new(child.stdout.take().unwrap()),
+        };
+        thread::spawn(move || {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Process { child, lines, seen: Vec::new() }
+    }
+
+    /// Waits for a line that has this text, and returns it; `None` if the program ends before. Lines
+    /// that it passes over are kept for later calls.
+    fn wait_for(&mut self, text: &str) -> Option<String> {
+        if let Some(at) = self.seen.iter().position(|line| line.contains(text)) {
+            return Some(self.seen.remove(at));
+        }
+        loop {
+            match self.lines.recv_timeout(GUARD) {
+                Ok(line) if line.contains(text) => return Some(line),
+                Ok(line) => self.seen.push(line),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return None,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    panic!("no line with {text:?} came: {:?}", self.seen)
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// mosquitto itself, with persistence in a folder of its own.
+pub struct Mosquitto {
+    process: Process,
+    folder: PathBuf,
+    pub port: u16,
+}
+
+impl Mosquitto {
+    pub fn start() -> Mosquitto {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("mosquitto-{}-{number}", std::process::id());
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&folder).unwrap();
+        // Somebody else may take the port before mosquitto does.
+        for _ in 0..20 {
+            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let port = free.local_addr().unwrap().port();
+            drop(free);
+            if let Some(process) = launch(&folder, port) {
+                return Mosquitto { process, folder, port };
+            }
+        }
+        panic!("mosquitto does not start");
+    }
+
+    /// Ends it as an administrator would, so that it saves its sessions, and starts it again.
+    pub fn restart(&mut self) {
+        let id = self.process.child.id().to_string();
+        let killed = Command::new("kill").args(["-TERM", &id]).status().unwrap();
+        assert!(killed.success());
+        self.process.child.wait().unwrap();
+        self.process = launch(&self.folder, self.port).expect("mosquitto starts again");
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        let _ = self.process.child.kill();
+        let _ = self.process.child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn launch(folder: &Path, port: u16) -> Option<Process> {
+    let config = folder.join("mosquitto.conf");
+    let user = if cfg!(unix) { "user root\n" } else { "" };
+    let text = format!(
+        "{user}persistence true\npersistence_location {}/\nlog_dest stderr\nlog_type all\n\
+         listener {port} 127.0.0.1\nallow_anonymous true\n",
+        folder.display()
+    );
+    fs::write(&config, text).unwrap();
+    let mut command = Command::new(find("mosquitto").unwrap());
+    let mut process = Process::spawn(command.arg("-c").arg(config), true);
+    process.wait_for(" running").map(|_| process)
+}
+
+/// mosquitto_sub, which prints what it receives.
+pub struct Subscriber(Process);
+
+/// What mosquitto_sub received.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Received {
+    pub topic: String,
+    pub qos: u8,
+    pub retain: bool,
+    pub payload: String,
+}
+
+impl Subscriber {
+    /// Starts it and waits until it is subscribed.
+    pub fn start(port: u16, version: &str, filter: &str, more: &[&str]) -> Subscriber {
+        let mut command = Command::new(find("stdbuf").unwrap());
+        command.arg("-oL").arg(find("mosquitto_sub").unwrap());
+        command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-V", version, "-q", "2"]);
+        // `-d` tells when the subscription stands.
+        command.args(["-d", "-F", "RECEIVED %t|%q|%r|%p", "-t", filter]).args(more);
+        let mut process = Process::spawn(&mut command, false);
+        process.wait_for("Subscribed").expect("mosquitto_sub subscribes");
+        Subscriber(process)
+    }
+
+    pub fn next(&mut self) -> Received {
+        let line = self.0.wait_for("RECEIVED ").expect("mosquitto_sub goes on");
+        let text = line.split_once("RECEIVED ").unwrap().1;
+        let [topic, qos, retain, payload]: [&str; 4] =
+            text.splitn(4, '|').collect::<Vec<_>>().try_into().unwrap();
+        Received {
+            topic: topic.to_owned(),
+            qos: qos.parse().unwrap(),
+            retain: retain == "1",
+            payload: payload.to_owned(),
+        }
+    }
+}
+
+/// Publishes with mosquitto_pub, and waits until it is done.
+pub fn publish(port: u16, version: &str, topic: &str, payload: &str, qos: u8, more: &[&str]) {
+    let mut command = Command::new(find("mosquitto_pub").unwrap());
+    command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-V", version]);
+    command.args(["-q", &qos.to_string(), "-t", topic, "-m", payload]).args(more);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
