@@ -279,6 +279,11 @@ impl Logic for Client {
         if disconnect.server_reference.is_some() {
             return Err(CommandError::NotSupported("a Server Reference from a client"));
         }
+        // Table 3-10; but a client has a use for 0x9B, see section 3.3.4.
+        if matches!(disconnect.reason.get(), 0x87 | 0x89 | 0x8B | 0x8D..=0x8F | 0x9A | 0x9C..=0xA2)
+        {
+            return Err(CommandError::NotSupported("a reason that only a server gives"));
+        }
         let never = self.config.connect.session_expiry_interval.unwrap_or(0) == 0;
         if never && disconnect.session_expiry_interval.is_some_and(|seconds| seconds > 0) {
             // MQTT 5.0 section 3.14.2.2.2.
@@ -303,8 +308,7 @@ impl Logic for Client {
                 "that step of the authentication is not a client's",
             ));
         }
-        let packet = Packet::Auth(auth);
-        codec::encoded_len(&packet, self.config.version)?;
+        let packet = core.fit(Packet::Auth(auth))?;
         if let Some(link) = core.link_mut() {
             link.handshake.push_back(packet);
         }

@@ -17,6 +17,7 @@ use super::link::{Link, Phase, Reply};
 use super::outbound::{Outbound, Sending};
 use super::store::{Record, RecordError, StoreKey, StoreOp, StoreSeq, read};
 use super::timers::Timer;
+use crate::codec;
 use crate::packet::{Auth, Disconnect, Packet, Will};
 use crate::reason::ReasonCode;
 use crate::time::Instant;
@@ -212,10 +213,15 @@ impl Core {
         self.state.links == 0
     }
 
-    /// Replaces the state: the server goes on with that of another connection.
-    pub(super) fn set_state(&mut self, state: SessionState) {
-        self.state = state;
+    /// Goes on with another state, or with a new one: what this one still had to do comes to nothing,
+    /// and what it gave out stays inert.
+    pub(super) fn set_state(&mut self, state: Option<SessionState>) {
+        let old = core::mem::replace(&mut self.state, state.unwrap_or_default());
         self.state.outbound.journal.on = self.settings.journal;
+        self.state.outbound.succeed(&old.outbound, &mut self.events);
+        self.state.inbound.succeed(&old.inbound);
+        self.state.links = self.state.links.max(old.links);
+        self.make_writable();
     }
 
     pub(super) fn poll_store(&mut self) -> Option<StoreOp> {
@@ -248,7 +254,11 @@ impl Core {
     /// Ends the connection, and sends one more packet if there is one to say why.
     pub(super) fn end_with(&mut self, reason: CloseReason, last: Option<Packet>) {
         if let Some(connection) = &self.connection {
-            self.last_words = last.map(|packet| (connection.link.version, packet));
+            // A peer that takes not even that much is told nothing.
+            let link = &connection.link;
+            self.last_words = last.and_then(|mut packet| {
+                link.shorten(&mut packet).is_ok_and(|fits| fits).then_some((link.version, packet))
+            });
         }
         self.end(reason);
     }
@@ -284,6 +294,16 @@ impl Core {
         link.phase = Phase::Closing;
         link.disconnect = Some(disconnect);
         Ok(())
+    }
+
+    /// Makes a packet fit what the peer takes, or says that it does not.
+    pub(super) fn fit(&self, mut packet: Packet) -> Result<Packet, CommandError> {
+        let Some(link) = self.link() else { return Err(CommandError::NotConnected) };
+        if link.shorten(&mut packet)? {
+            return Ok(packet);
+        }
+        let size = codec::encoded_len(&packet, link.version)?;
+        Err(CommandError::TooLarge { size, limit: link.limits.maximum_packet_size })
     }
 
     pub(super) fn link(&self) -> Option<&Link> {

@@ -72,6 +72,12 @@ impl Inbound {
         Arrivals { link, first_qos1: self.next_qos1, ..Arrivals::default() }
     }
 
+    /// Takes the place of the inbound half of another session, whose `AckId`s mean nothing here.
+    pub(super) fn succeed(&mut self, old: &Inbound) {
+        self.next_qos1 = self.next_qos1.max(old.next_qos1);
+        self.next_qos2 = self.next_qos2.max(old.next_qos2);
+    }
+
     /// Forgets everything: the session is new.
     pub(super) fn clear(&mut self, journal: &mut Journal) {
         for (id, held) in core::mem::take(&mut self.held) {

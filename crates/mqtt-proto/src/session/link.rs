@@ -5,6 +5,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::error::{CloseReason, PeerError};
 use super::limits::{Limits, Wire};
 use super::store::StoreSeq;
 use super::timers::Timers;
@@ -136,7 +137,7 @@ impl Link {
 
     /// Encodes an answer, without its Reason String and User Properties if the peer does not take
     /// that much (MQTT-3.4.2-2 and the like) or does not want them (MQTT-3.1.2-29).
-    pub(super) fn encode_reply(&self, reply: Reply, out: &mut TxBuf) -> Result<(), EncodeError> {
+    pub(super) fn encode_reply(&self, reply: Reply, out: &mut TxBuf) -> Result<(), CloseReason> {
         let mut packet = match reply {
             Reply::Ack(PacketType::PubAck, ack) => Packet::PubAck(ack),
             Reply::Ack(PacketType::PubRec, ack) => Packet::PubRec(ack),
@@ -144,32 +145,42 @@ impl Link {
             Reply::Ack(_, ack) => Packet::PubComp(ack),
             Reply::Packet(packet) => *packet,
         };
-        let fits = self.fits(codec::encoded_len(&packet, self.version)?);
-        if !fits || !self.problem_information {
-            match &mut packet {
-                Packet::PubAck(ack) | Packet::PubRec(ack) => ack.properties = AckProperties::NONE,
-                Packet::SubAck(ack) => ack.properties = AckProperties::NONE,
-                Packet::UnsubAck(ack) => ack.properties = AckProperties::NONE,
-                _ => {}
-            }
+        if !self.shorten(&mut packet).map_err(CloseReason::Local)? {
+            let rule = "its Maximum Packet Size leaves no room for the answer";
+            let reason = ReasonCode::PACKET_TOO_LARGE;
+            let packet = packet.packet_type();
+            return Err(CloseReason::Peer(PeerError::Protocol { packet, rule, reason }));
         }
-        codec::encode(&packet, self.version, out)
+        codec::encode(&packet, self.version, out).map_err(CloseReason::Local)
     }
 
-    fn fits(&self, len: usize) -> bool {
-        len <= self.limits.maximum_packet_size as usize
-    }
-
-    /// Leaves out what the peer does not take of a DISCONNECT (MQTT-3.14.2-3, -4).
-    pub(super) fn shortened(&self, disconnect: Disconnect) -> Disconnect {
-        let packet = Packet::Disconnect(disconnect);
-        let fits = codec::encoded_len(&packet, self.version).is_ok_and(|len| self.fits(len));
+    /// Leaves Reason String and User Properties out if the peer does not take that much
+    /// (MQTT-3.2.2-19, -20, MQTT-3.4.2-2, -3 and the like); tells whether the packet fits then.
+    pub(super) fn shorten(&self, packet: &mut Packet) -> Result<bool, EncodeError> {
+        let fits = |packet: &Packet| {
+            let len = codec::encoded_len(packet, self.version)?;
+            Ok(len <= self.limits.maximum_packet_size as usize)
+        };
+        let unwanted = !self.problem_information
+            && !matches!(packet, Packet::ConnAck(_) | Packet::Disconnect(_));
+        if !unwanted && fits(packet)? {
+            return Ok(true);
+        }
         match packet {
-            Packet::Disconnect(disconnect) if fits => disconnect,
-            Packet::Disconnect(disconnect) => {
-                Disconnect { properties: AckProperties::NONE, ..disconnect }
+            Packet::PubAck(ack) | Packet::PubRec(ack) => ack.properties = AckProperties::NONE,
+            Packet::SubAck(ack) => ack.properties = AckProperties::NONE,
+            Packet::UnsubAck(ack) => ack.properties = AckProperties::NONE,
+            Packet::Disconnect(disconnect) => disconnect.properties = AckProperties::NONE,
+            Packet::ConnAck(connack) => {
+                connack.reason_string = None;
+                connack.user_properties = Vec::new();
             }
-            _ => Disconnect::default(),
+            Packet::Auth(auth) => {
+                auth.reason_string = None;
+                auth.user_properties = Vec::new();
+            }
+            _ => {}
         }
+        fits(packet)
     }
 }

@@ -286,6 +286,17 @@ impl Outbound {
         }
     }
 
+    /// Takes the place of the outbound half of another session: its commands come to nothing.
+    pub(super) fn succeed(&mut self, old: &Outbound, events: &mut VecDeque<Event>) {
+        let in_flight = old.in_flight.iter().map(|entry| entry.token);
+        let requests = old.requests.iter().map(|(token, _)| *token);
+        let queued = old.queue.iter().map(|queued| queued.token);
+        for token in in_flight.chain(requests).chain(queued) {
+            events.push_back(Event::Failed { token, error: Failure::SessionLost });
+        }
+        self.last_token = self.last_token.max(old.last_token);
+    }
+
     /// Sends one packet again; false if there is none, or if it has to wait for the peer.
     pub(super) fn resend(
         &mut self,

@@ -31,6 +31,8 @@ pub struct Server {
     config: ServerConfig,
     /// What the client asked for; kept for as long as the connection.
     connect: Option<Box<Connect>>,
+    /// What CONNACK has told the client.
+    announced: Limits,
 }
 
 /// How a connection is accepted.
@@ -48,7 +50,7 @@ pub struct Accept {
 
 impl Server {
     pub(super) fn accept(
-        &self,
+        &mut self,
         core: &mut Core,
         accept: Accept,
         now: Instant,
@@ -58,7 +60,7 @@ impl Server {
         };
         let version = core.link().map_or(Version::V5, |link| link.version);
         let state = accept.state.filter(|_| !connect.clean_start);
-        let connack = self.connack(connect, accept.connack, state.is_some(), version)?;
+        let connack = self.connack(core, connect, accept.connack, state.is_some(), version)?;
         let mut limits = Limits::of_client(connect, self.config.max_in_flight);
         let keep_alive = connack.server_keep_alive.unwrap_or(connect.keep_alive);
         let receive_maximum = match version {
@@ -70,6 +72,10 @@ impl Server {
         if let Some((rule, _)) = lacks_for_will(connect, maximum_qos, retain_available) {
             return Err(CommandError::Unexpected(rule));
         }
+        if let Some(size) = connack.maximum_packet_size {
+            core.settings.maximum_packet_size = size;
+        }
+        self.announced = Limits::of_server(&connack, u16::MAX);
         core.settings.maximum_qos = maximum_qos;
         core.settings.retain_available = retain_available;
         // What the server itself cannot do, it does not send either.
@@ -81,7 +87,7 @@ impl Server {
             link.alias_maximum = connack.topic_alias_maximum.unwrap_or(0);
             link.handshake.push_back(Packet::ConnAck(Box::new(connack)));
         }
-        core.set_state(state.unwrap_or_default());
+        core.set_state(state);
         if let Some(connection) = core.connection_mut() {
             connection.will = connect.will.clone().map(Box::new);
         }
@@ -182,7 +188,8 @@ impl Role for Server {
             maximum_qos: config.maximum_qos,
             retain_available: config.retain_available,
         };
-        (Server { config, connect: None }, settings)
+        let announced = Limits::widest(u16::MAX);
+        (Server { config, connect: None, announced }, settings)
     }
 }
 
@@ -190,6 +197,7 @@ impl Server {
     /// Fills in what the application has left to the configuration.
     fn connack(
         &self,
+        core: &Core,
         connect: &Connect,
         connack: ConnAck,
         session_present: bool,
@@ -234,8 +242,10 @@ impl Server {
             response_information: connack.response_information.filter(|_| wanted),
             ..connack
         };
-        codec::encoded_len(&Packet::ConnAck(Box::new(connack.clone())), version)?;
-        Ok(connack)
+        match core.fit(Packet::ConnAck(Box::new(connack)))? {
+            Packet::ConnAck(connack) => Ok(*connack),
+            _ => Err(CommandError::Unexpected("this is no CONNACK")),
+        }
     }
 
     /// Handles the CONNECT, which has to be the first packet.
@@ -250,6 +260,7 @@ impl Server {
         if let Some(link) = core.link_mut() {
             link.version = version;
             link.phase = Phase::Accepting;
+            link.limits = Limits::of_client(&connect, self.config.max_in_flight);
             link.timers.stop(Timer::Connect);
         }
         core.event(Event::Connect(connect.clone()));
@@ -281,18 +292,19 @@ impl Server {
     /// Checks a SUBSCRIBE against what CONNACK has announced: MQTT 5.0 section 3.2.2.3.
     fn check_subscribe(&self, subscribe: &crate::packet::Subscribe) -> Result<(), PeerError> {
         let broken = |rule, reason| Err(protocol(PacketType::Subscribe, rule, reason));
-        let config = &self.config;
+        let announced = &self.announced;
         let mut filters = subscribe.subscriptions.iter().map(|subscription| &subscription.filter);
-        if !config.subscription_identifier_available && subscribe.subscription_identifier.is_some()
+        if !announced.subscription_identifier_available
+            && subscribe.subscription_identifier.is_some()
         {
             let rule = "subscription identifiers are not available";
             return broken(rule, ReasonCode::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED);
         }
-        if !config.shared_subscription_available && filters.clone().any(|f| f.is_shared()) {
+        if !announced.shared_subscription_available && filters.clone().any(|f| f.is_shared()) {
             let rule = "shared subscriptions are not available";
             return broken(rule, ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED);
         }
-        if !config.wildcard_subscription_available && filters.any(|f| f.has_wildcards()) {
+        if !announced.wildcard_subscription_available && filters.any(|f| f.has_wildcards()) {
             let rule = "wildcard subscriptions are not available";
             return broken(rule, ReasonCode::WILDCARD_SUBSCRIPTIONS_NOT_SUPPORTED);
         }
@@ -328,6 +340,7 @@ impl Server {
 impl Logic for Server {
     fn open(&mut self, core: &mut Core, now: Instant) {
         self.connect = None;
+        core.settings.maximum_packet_size = self.config.maximum_packet_size;
         // The version is not known yet; nothing is sent before it is.
         core.open(Version::V5, Limits::widest(self.config.max_in_flight));
         if let Some(link) = core.link_mut() {
@@ -426,6 +439,9 @@ impl Logic for Server {
             // MQTT-3.14.2-2.
             return Err(CommandError::NotSupported("a Session Expiry Interval from a server"));
         }
+        if disconnect.reason == ReasonCode::DISCONNECT_WITH_WILL {
+            return Err(CommandError::NotSupported("a reason that only a client gives"));
+        }
         // A server of MQTT 3.x has no packet for it: any reason will do.
         if core.link().is_some_and(|link| link.version.is_v5()) {
             codec::encoded_len(&Packet::Disconnect(disconnect.clone()), Version::V5)?;
@@ -444,8 +460,7 @@ impl Logic for Server {
             let rule = "that step of the authentication is not a server's";
             return Err(CommandError::Unexpected(rule));
         }
-        let packet = Packet::Auth(auth);
-        codec::encoded_len(&packet, Version::V5)?;
+        let packet = core.fit(Packet::Auth(auth))?;
         if let Some(link) = core.link_mut() {
             link.handshake.push_back(packet);
         }

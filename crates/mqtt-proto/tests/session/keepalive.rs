@@ -95,7 +95,7 @@ fn keep_alive_0_turns_it_off_on_both_sides() {
 fn a_silent_server_is_noticed_whatever_the_keep_alive() {
     for version in VERSIONS {
         // Also shorter than the time that PINGRESP may take.
-        for keep_alive in [1, 2, 5, 9, 10, 11, 60, u16::MAX] {
+        for keep_alive in [1, 2, 5, 9, 10, 11, 60, 300] {
             for busy in [false, true] {
                 let mut solo = client(version, keep_alive);
                 let start = solo.now;

@@ -108,7 +108,13 @@ impl Core {
         let before = out.len();
         if self.connection.is_some() {
             if let Err(reason) = self.transmit_connection(out, now) {
-                self.end(reason);
+                match &reason {
+                    CloseReason::Peer(error) => {
+                        let code = error.reason();
+                        self.end_for(reason, code);
+                    }
+                    _ => self.end(reason),
+                }
             }
             if out.len() > before {
                 self.sent(now);
@@ -117,7 +123,6 @@ impl Core {
             self.watch_writing(out, now);
         }
         if let Some((version, packet)) = self.last_words.take() {
-            // It was made to fit; if the peer takes not even that, there is nothing left to say.
             let _ = codec::encode(&packet, version, out);
         }
         out.len() > before
@@ -157,7 +162,7 @@ impl Core {
             && link.replies.front().is_some_and(|(stored, _)| outbound.journal.has(*stored))
             && let Some((_, reply)) = link.replies.pop_front()
         {
-            link.encode_reply(reply, out).map_err(CloseReason::Local)?;
+            link.encode_reply(reply, out)?;
         }
         if link.ping_due && !out.is_full() {
             link.ping_due = false;
@@ -183,10 +188,12 @@ impl Core {
             let disconnect = link.disconnect.take().unwrap_or_default();
             let version = link.version;
             let packet = match version {
-                Version::V5 => Some(Packet::Disconnect(link.shortened(disconnect))),
+                Version::V5 => Some(Packet::Disconnect(disconnect)),
                 _ => self.settings.is_client().then(|| Packet::Disconnect(Disconnect::default())),
             };
-            if let Some(packet) = packet {
+            if let Some(mut packet) = packet
+                && link.shorten(&mut packet).map_err(CloseReason::Local)?
+            {
                 codec::encode(&packet, version, out).map_err(CloseReason::Local)?;
             }
             return Err(CloseReason::Requested);
