@@ -34,6 +34,8 @@ struct Held {
     stored: Option<StoreSeq>,
     /// The connection on which it counts against Receive Maximum.
     link: u32,
+    /// Whether it waits for PUBREC on that connection.
+    queued: bool,
 }
 
 /// What one connection remembers of inbound messages.
@@ -115,18 +117,25 @@ impl Inbound {
             Some(held) => {
                 held.link = arrivals.link;
                 // On this connection it may wait for its answer already; then one answer is enough.
-                if !here || held.answered {
+                if !here || !held.queued {
+                    held.queued = true;
                     arrivals.qos2.push_back(id);
                 }
-                held.answered = false;
                 Arrival::Repeated
             }
             None => {
                 let number = self.next_qos2;
                 self.next_qos2 += 1;
                 let link = arrivals.link;
-                self.held
-                    .insert(id, Held { number, answer: None, answered: false, stored: None, link });
+                let held = Held {
+                    number,
+                    answer: None,
+                    answered: false,
+                    stored: None,
+                    link,
+                    queued: true,
+                };
+                self.held.insert(id, held);
                 arrivals.qos2.push_back(id);
                 Arrival::Deliver(ack_id(number, true, id))
             }
@@ -187,24 +196,32 @@ impl Inbound {
         } else {
             held.answered = true;
             stored = *held.stored.get_or_insert_with(|| journal.taken(packet_id));
+            held.queued = false;
         }
         Some((stored, PacketType::PubRec, Ack { packet_id, reason, properties }))
     }
 
-    /// Ends a QoS 2 exchange, if there is one that PUBREL can end; returns what has to be durable before
-    /// PUBCOMP may leave.
+    /// Ends a QoS 2 exchange; returns what has to be durable before PUBCOMP may leave, or `None` if there was
+    /// none that PUBREL could end.
+    ///
+    /// It ends in any case: PUBCOMP follows, and then the identifier stands for a new message
+    /// (MQTT-4.3.3-12).
     pub(super) fn pubrel(
         &mut self,
         arrivals: &mut Arrivals,
         id: PacketId,
         journal: &mut Journal,
     ) -> Option<StoreSeq> {
-        let held = self.held.get(&id).filter(|held| held.answered)?;
+        let held = self.held.remove(&id)?;
         if held.link == arrivals.link {
             arrivals.unanswered = arrivals.unanswered.saturating_sub(1);
+            if held.queued {
+                // A repeated PUBLISH has crossed PUBREL, or PUBREL came too early.
+                arrivals.qos2.retain(|queued| *queued != id);
+            }
         }
-        self.held.remove(&id);
-        Some(journal.delete(StoreKey::Inbound(id)))
+        let gone = held.stored.is_some().then(|| journal.delete(StoreKey::Inbound(id)));
+        held.answered.then(|| gone.unwrap_or_default())
     }
 
     /// Enters a message that the application had taken before a restart.
@@ -213,7 +230,8 @@ impl Inbound {
         self.next_qos2 += 1;
         let answer = Some((ReasonCode::SUCCESS, AckProperties::NONE));
         let stored = Some(StoreSeq::default());
-        self.held.insert(id, Held { number, answer, answered: true, stored, link: 0 });
+        let held = Held { number, answer, answered: true, stored, link: 0, queued: false };
+        self.held.insert(id, held);
     }
 
     /// Returns how many messages wait for an answer or for PUBREL.

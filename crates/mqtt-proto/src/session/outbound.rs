@@ -41,6 +41,8 @@ pub(super) struct Outbound {
     /// Requests that were sent and have no answer.
     requests_in_flight: usize,
     last_token: u64,
+    /// How many PUBRECs have come.
+    released: u64,
     /// What of all this has to be on disk, and of inbound messages as well.
     pub(super) journal: Journal,
 }
@@ -77,6 +79,8 @@ enum Exchange {
     /// that the identifier is unknown: the exchange was completed, and that answer was lost.
     Released {
         resent: bool,
+        /// The how-manieth PUBREC it was: PUBRELs leave in that order, also when they are sent again.
+        order: u64,
         /// What has to be durable before PUBREL may be sent.
         stored: StoreSeq,
     },
@@ -86,7 +90,10 @@ enum Exchange {
 /// What one connection remembers of outbound messages.
 #[derive(Debug, Default)]
 pub(super) struct Sending {
-    /// Where sending again has got to.
+    /// PUBRELs to be sent again. They go first, because a PUBLISH may have to wait until they have made
+    /// room in the Receive Maximum.
+    pubrels: VecDeque<PacketId>,
+    /// Where sending PUBLISH again has got to.
     resend: Option<Key>,
     /// How many exchanges take of the peer's Receive Maximum: PUBLISH sent on this connection, and
     /// those that wait for PUBCOMP whenever they were sent.
@@ -205,7 +212,11 @@ impl Outbound {
         let size = publish.as_ref().map_or(0, Outbound::size);
         let exchange = match publish {
             Some(publish) => Exchange::Publish { publish, expires: None, size },
-            None => Exchange::Released { resent: true, stored: StoreSeq::default() },
+            None => {
+                let order = self.released;
+                self.released += 1;
+                Exchange::Released { resent: true, order, stored: StoreSeq::default() }
+            }
         };
         if !self.ids.assign(id, self.in_flight.next_key()) {
             return Err(RecordError::Duplicate(StoreKey::Outbound(token)));
@@ -225,9 +236,16 @@ impl Outbound {
 
     /// Begins a connection that goes on with what was sent before.
     pub(super) fn begin(&self, aliases: Aliases) -> Sending {
-        let released = |entry: &&InFlight| matches!(entry.exchange, Exchange::Released { .. });
-        let open = self.in_flight.iter().filter(released).count() as u32;
-        Sending { resend: self.in_flight.first(), open, aliases }
+        let mut pubrels = Vec::new();
+        for entry in self.in_flight.iter() {
+            if let Exchange::Released { order, .. } = entry.exchange {
+                pubrels.push((order, entry.id));
+            }
+        }
+        pubrels.sort_unstable();
+        let pubrels: VecDeque<PacketId> = pubrels.into_iter().map(|(_, id)| id).collect();
+        let open = pubrels.len() as u32;
+        Sending { pubrels, resend: self.in_flight.first(), open, aliases }
     }
 
     /// Ends a connection: requests that have no answer are made again with the next one.
@@ -306,6 +324,26 @@ impl Outbound {
         now: Instant,
         events: &mut VecDeque<Event>,
     ) -> bool {
+        while let Some(id) = sending.pubrels.front().copied() {
+            let key = self.ids.get(id);
+            let entry = key.and_then(|key| self.in_flight.get_mut(key));
+            let entry = entry.filter(|entry| entry.link != wire.link);
+            if let Some(Exchange::Released { stored, .. }) =
+                entry.as_ref().map(|entry| &entry.exchange)
+                && !self.journal.has(*stored)
+            {
+                return false;
+            }
+            sending.pubrels.pop_front();
+            if let Some(entry) = entry
+                && let Exchange::Released { resent, .. } = &mut entry.exchange
+            {
+                *resent = true;
+                entry.link = wire.link;
+                let ack = Ack::new(id, ReasonCode::SUCCESS);
+                return codec::encode(&Packet::PubRel(ack), wire.version, out).is_ok();
+            }
+        }
         while let Some(key) = sending.resend {
             let Some(entry) = self.in_flight.get_mut(key) else { return false };
             let mut sent = false;
@@ -332,14 +370,7 @@ impl Outbound {
                         Err(error) => failure = Some(error),
                     }
                 }
-                Exchange::Released { stored, .. } if !self.journal.has(*stored) => return false,
-                Exchange::Released { resent, .. } => {
-                    *resent = true;
-                    let ack = Ack::new(entry.id, ReasonCode::SUCCESS);
-                    sent = codec::encode(&Packet::PubRel(ack), wire.version, out).is_ok();
-                    entry.link = wire.link;
-                }
-                Exchange::Request(_) => {}
+                Exchange::Released { .. } | Exchange::Request(_) => {}
             }
             sending.resend = self.in_flight.next(key);
             if let Some(error) = failure
@@ -355,8 +386,8 @@ impl Outbound {
     }
 
     /// Tells whether something has still to be sent again.
-    pub(super) const fn is_resending(sending: &Sending) -> bool {
-        sending.resend.is_some()
+    pub(super) fn is_resending(sending: &Sending) -> bool {
+        sending.resend.is_some() || !sending.pubrels.is_empty()
     }
 
     /// Sends the next new message; false if there is none, or if it has to wait for the peer.

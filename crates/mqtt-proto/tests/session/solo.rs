@@ -257,7 +257,8 @@ impl Solo<Client> {
     }
 
     pub fn resume(&mut self) {
-        self.reconnect(ConnAck { session_present: true, ..ConnAck::default() });
+        let session_present = self.version != Version::V31;
+        self.reconnect(ConnAck { session_present, ..ConnAck::default() });
     }
 
     pub fn publish(&mut self, name: &str, qos: QoS) -> mqtt_proto::Token {

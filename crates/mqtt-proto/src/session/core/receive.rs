@@ -120,7 +120,8 @@ impl Core {
                 let ack = Ack::new(ack.packet_id, reason);
                 let reply = Reply::Ack(PacketType::PubComp, ack);
                 link.replies.push_back((known.unwrap_or_default(), reply));
-                Ok(None)
+                self.answer();
+                return Ok(());
             }
             Packet::PubComp(ack) => outbound.pubcomp(sending, link.number, ack, events),
             Packet::SubAck(ack) if self.settings.is_client() => {

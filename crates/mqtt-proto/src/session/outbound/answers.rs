@@ -54,6 +54,7 @@ impl Outbound {
         events: &mut VecDeque<Event>,
     ) -> Answer {
         let id = ack.packet_id;
+        let order = self.released;
         let Some((key, entry)) = self.find(id) else {
             // MQTT 3.1.1 has no way to say that the identifier is unknown.
             let unknown = Ack::new(id, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND);
@@ -78,8 +79,9 @@ impl Outbound {
                 }
                 let stored = self.journal.released(token, id);
                 if let Some(entry) = self.in_flight.get_mut(key) {
-                    entry.exchange = Exchange::Released { resent: false, stored };
+                    entry.exchange = Exchange::Released { resent: false, order, stored };
                 }
+                self.released += 1;
                 self.held_bytes -= size;
                 events.push_back(Event::Received(token));
                 Ok(Some((stored, Ack::new(id, ReasonCode::SUCCESS))))
