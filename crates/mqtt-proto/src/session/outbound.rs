@@ -28,7 +28,7 @@ pub(super) use requests::Request;
 /// What the session remembers of outbound messages, whatever becomes of the connection.
 #[derive(Debug, Default)]
 pub(super) struct Outbound {
-    /// Accepted and never sent.
+    /// To be sent as new.
     queue: VecDeque<Queued>,
     /// SUBSCRIBE and UNSUBSCRIBE to be sent.
     requests: VecDeque<(Token, Request)>,
@@ -53,6 +53,8 @@ struct Queued {
     publish: Publish,
     expires: Option<Instant>,
     size: usize,
+    /// Whether it was sent in a session that was lost since: it is not taken back then.
+    sent: bool,
     /// The identifier that its record has, if there is one; without a journal it is given at sending.
     id: Option<PacketId>,
     /// What has to be durable before it may be sent.
@@ -158,12 +160,12 @@ impl Outbound {
         let expires = expiry.map(|seconds| now + core::time::Duration::from_secs(seconds.into()));
         self.held += 1;
         self.held_bytes += size;
-        self.queue.push_back(Queued { token, publish, expires, size, id, stored });
+        self.queue.push_back(Queued { token, publish, expires, size, sent: false, id, stored });
         Ok(token)
     }
 
     pub(super) fn cancel(&mut self, token: Token) -> Option<Publish> {
-        let at = self.queue.iter().position(|queued| queued.token == token)?;
+        let at = self.queue.iter().position(|queued| queued.token == token && !queued.sent)?;
         let Queued { publish, size, id, .. } = self.queue.remove(at)?;
         self.forget(token, id);
         self.release(size);
@@ -286,7 +288,7 @@ impl Outbound {
                         self.ids.assign(id, Key::NONE);
                     }
                     let stored = StoreSeq::default();
-                    again.push(Queued { token, publish, expires, size, id, stored });
+                    again.push(Queued { token, publish, expires, size, sent: true, id, stored });
                     continue;
                 }
                 Exchange::Publish { size, .. } => size,
