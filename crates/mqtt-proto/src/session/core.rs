@@ -125,8 +125,8 @@ pub struct Core {
     last_words: Option<(Version, Packet)>,
     events: VecDeque<Event>,
     now: Instant,
-    /// Whether a message was handed back, so that `Writable` has to follow.
-    refused: bool,
+    /// The size of the smallest message that was handed back: `Writable` follows once it has room.
+    refused: Option<usize>,
 }
 
 /// One connection: the facts, and what each direction remembers of it.
@@ -163,7 +163,7 @@ impl Core {
             last_words: None,
             events: VecDeque::new(),
             now: Instant::EPOCH,
-            refused: false,
+            refused: None,
         }
     }
 

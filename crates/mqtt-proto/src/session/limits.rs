@@ -26,11 +26,16 @@ pub struct Limits {
     pub shared_subscription_available: bool,
 }
 
+/// A quota of 0 would hold everything back for ever (MQTT-4.9.0-1).
+const fn at_least_one(max_in_flight: u16) -> u16 {
+    if max_in_flight == 0 { 1 } else { max_in_flight }
+}
+
 impl Limits {
     /// Nothing is limited but by the protocol itself.
     pub(super) const fn widest(max_in_flight: u16) -> Limits {
         Limits {
-            receive_maximum: max_in_flight,
+            receive_maximum: at_least_one(max_in_flight),
             maximum_packet_size: u32::MAX,
             topic_alias_maximum: 0,
             maximum_qos: QoS::ExactlyOnce,
@@ -44,7 +49,10 @@ impl Limits {
     /// What a server says of itself: MQTT 5.0 section 3.2.2.3.
     pub(super) fn of_server(connack: &ConnAck, max_in_flight: u16) -> Limits {
         Limits {
-            receive_maximum: connack.receive_maximum.unwrap_or(u16::MAX).min(max_in_flight),
+            receive_maximum: connack
+                .receive_maximum
+                .unwrap_or(u16::MAX)
+                .min(at_least_one(max_in_flight)),
             maximum_packet_size: connack.maximum_packet_size.unwrap_or(u32::MAX),
             topic_alias_maximum: connack.topic_alias_maximum.unwrap_or(0),
             maximum_qos: connack.maximum_qos.unwrap_or(QoS::ExactlyOnce),
@@ -62,7 +70,10 @@ impl Limits {
     /// What a client says of itself: MQTT 5.0 section 3.1.2.11.
     pub(super) fn of_client(connect: &Connect, max_in_flight: u16) -> Limits {
         Limits {
-            receive_maximum: connect.receive_maximum.unwrap_or(u16::MAX).min(max_in_flight),
+            receive_maximum: connect
+                .receive_maximum
+                .unwrap_or(u16::MAX)
+                .min(at_least_one(max_in_flight)),
             maximum_packet_size: connect.maximum_packet_size.unwrap_or(u32::MAX),
             topic_alias_maximum: connect.topic_alias_maximum.unwrap_or(0),
             ..Limits::widest(max_in_flight)

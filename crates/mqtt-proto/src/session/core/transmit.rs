@@ -68,11 +68,11 @@ impl Core {
         }
         let size = Outbound::size(&publish);
         if !self.state.outbound.has_room(size, &self.settings.bounds) {
-            self.refused = true;
+            self.refused = Some(self.refused.map_or(size, |refused| refused.min(size)));
             return Err(PublishError::Full(Box::new(publish)));
         }
         self.state.outbound.push(publish, size, now).map_err(|publish| {
-            self.refused = true;
+            self.refused = Some(self.refused.map_or(size, |refused| refused.min(size)));
             PublishError::Full(Box::new(publish))
         })
     }
@@ -85,8 +85,11 @@ impl Core {
 
     /// Says that there is room again, if somebody was told that there was none.
     pub(super) fn make_writable(&mut self) {
-        if self.refused && self.state.outbound.has_room(0, &self.settings.bounds) {
-            self.refused = false;
+        if self
+            .refused
+            .is_some_and(|size| self.state.outbound.has_room(size, &self.settings.bounds))
+        {
+            self.refused = None;
             self.events.push_back(Event::Writable);
         }
     }
@@ -118,8 +121,9 @@ impl Core {
             }
             if out.len() > before {
                 self.sent(now);
-                self.make_writable();
             }
+            // Also without a byte: messages may have expired, or be too large for this connection.
+            self.make_writable();
             self.watch_writing(out, now);
         }
         if let Some((version, packet)) = self.last_words.take() {
