@@ -116,5 +116,8 @@ impl Limits {
 pub(super) struct Wire<'a> {
     pub(super) link: u32,
     pub(super) version: Version,
+    /// Whether properties that the version does not have are left out of a message: a server passes it
+    /// on without them, a client does not send it.
+    pub(super) drops_properties: bool,
     pub(super) limits: &'a Limits,
 }

@@ -49,6 +49,8 @@ pub(super) struct Link {
     pub(super) version: Version,
     pub(super) phase: Phase,
     pub(super) limits: Limits,
+    /// Whether messages go out without the properties that the version does not have (server).
+    pub(super) drops_properties: bool,
     pub(super) timers: Timers,
     /// The longest time between two packets that this side sends (client) or gets (server); zero: any.
     pub(super) keep_alive: core::time::Duration,
@@ -81,6 +83,7 @@ impl Link {
             version,
             phase: Phase::Connecting,
             limits,
+            drops_properties: false,
             timers: Timers::default(),
             keep_alive: core::time::Duration::ZERO,
             handshake: VecDeque::new(),
@@ -103,7 +106,8 @@ impl Link {
     }
 
     pub(super) const fn wire(&self) -> Wire<'_> {
-        Wire { link: self.number, version: self.version, limits: &self.limits }
+        let Link { number: link, version, drops_properties, ref limits, .. } = *self;
+        Wire { link, version, drops_properties, limits }
     }
 
     /// Puts the topic into a message that has an alias: MQTT 5.0 section 3.3.2.3.4.

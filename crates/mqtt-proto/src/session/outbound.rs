@@ -403,11 +403,6 @@ impl Outbound {
         events: &mut VecDeque<Event>,
     ) -> bool {
         while let Some(queued) = self.queue.front_mut() {
-            if !wire.version.is_v5() && !queued.publish.properties.is_none() {
-                // A client refused them when the message was accepted, but for the expiry, which is
-                // honoured here; a server passes a message on without them.
-                queued.publish.properties = PublishProperties::default();
-            }
             let token = queued.token;
             let acknowledged = queued.publish.qos != QoS::AtMostOnce;
             if acknowledged && sending.open >= u32::from(wire.limits.receive_maximum) {
@@ -431,7 +426,7 @@ impl Outbound {
                             return false;
                         }
                     }
-                    encode_new(&queued.publish, header, &mut sending.aliases, wire, out)
+                    encode_new(&mut queued.publish, header, &mut sending.aliases, wire, out)
                 }
             };
             let Some(Queued { publish, expires, size, id: recorded, .. }) = self.queue.pop_front()
@@ -501,11 +496,20 @@ fn remaining(expires: Instant, now: Instant) -> u32 {
 /// Encodes a message, unless this connection does not permit it.
 #[inline]
 fn encode(
-    publish: &Publish,
+    publish: &mut Publish,
     header: &PublishHeader,
     wire: &Wire<'_>,
     out: &mut TxBuf,
 ) -> Result<(), Failure> {
+    if !wire.version.is_v5()
+        && let Some(fields) = publish.properties.get()
+    {
+        // The expiry is honoured here and needs no version.
+        if !wire.drops_properties && has_v5_properties(fields) {
+            return Err(Failure::NotSupported(NEEDS_V5));
+        }
+        publish.properties = PublishProperties::default();
+    }
     if let Some(what) = wire.limits.lacks_for_publish(publish) {
         return Err(Failure::NotSupported(what));
     }
@@ -518,7 +522,7 @@ fn encode(
 /// Encodes a message for the first time: then it may have a Topic Alias.
 #[inline]
 fn encode_new(
-    publish: &Publish,
+    publish: &mut Publish,
     mut header: PublishHeader,
     aliases: &mut Aliases,
     wire: &Wire<'_>,
@@ -554,6 +558,8 @@ fn oversize(
     let size = codec::publish_len(publish, header, wire.version)?;
     Ok((size > limit as usize).then_some(size))
 }
+
+pub(super) const NEEDS_V5: &str = "properties of messages: they need MQTT 5.0";
 
 /// Tells whether there is a property that only MQTT 5.0 has; the expiry is honoured here as well.
 pub(super) fn has_v5_properties(fields: &PublishFields) -> bool {

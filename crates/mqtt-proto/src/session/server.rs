@@ -84,6 +84,7 @@ impl Server {
             // One and a half times the Keep Alive: section 3.1.2.10.
             link.keep_alive = Duration::from_secs(keep_alive.into()) * 3 / 2;
             link.problem_information = connect.request_problem_information.unwrap_or(true);
+            link.drops_properties = true;
             link.alias_maximum = connack.topic_alias_maximum.unwrap_or(0);
             link.handshake.push_back(Packet::ConnAck(Box::new(connack)));
         }

@@ -10,7 +10,7 @@ use crate::session::config::TopicAliases;
 use crate::session::error::{CloseReason, CommandError, PublishError, Timeout};
 use crate::session::event::Event;
 use crate::session::link::Phase;
-use crate::session::outbound::{Outbound, Request, has_v5_properties};
+use crate::session::outbound::{NEEDS_V5, Outbound, Request, has_v5_properties};
 use crate::session::timers::Timer;
 use crate::time::Instant;
 use crate::txbuf::TxBuf;
@@ -46,8 +46,7 @@ impl Core {
                 return Err(PublishError::NotSupported(what));
             }
             if version.is_some_and(|version| !version.is_v5()) && has_v5_properties(fields) {
-                let what = "properties of messages: they need MQTT 5.0";
-                return Err(PublishError::NotSupported(what));
+                return Err(PublishError::NotSupported(NEEDS_V5));
             }
         }
         if let Some(link) = link.filter(|link| link.phase == Phase::Connected) {
