@@ -200,10 +200,11 @@ impl Client {
     /// Ends the client: what was accepted and may be sent now is sent, then DISCONNECT, and then the
     /// transport is closed in order. The driver ends with `Ok(())`.
     ///
-    /// It does not wait for answers: what has none ends with [`TokenError::Closed`](crate::TokenError::Closed), also what
-    /// could not be sent because there is no connection or the server's Receive Maximum is used up.
-    /// An attempt to connect that is under way is waited for if something is queued. A server
-    /// that takes no bytes for [`close_timeout`](crate::Config::close_timeout) is not waited for.
+    /// It does not wait for answers: what has none ends with
+    /// [`TokenError::Closed`](crate::TokenError::Closed), also what could not be sent because there is no
+    /// connection or the server's Receive Maximum is used up. An attempt to connect that is under way is
+    /// waited for if something is queued. A server that takes no bytes for
+    /// [`close_timeout`](crate::Config::close_timeout) is not waited for.
     ///
     /// This takes effect at the call, whether the future is awaited or not. MQTT 5.0 section 3.14.
     pub fn disconnect(&self) -> Closing {
@@ -212,8 +213,8 @@ impl Client {
 
     /// Ends the client when everything that was accepted has its answer; new commands are refused.
     ///
-    /// Messages that come in are not waited for. It goes on over reconnects, for as long as they take; call [`disconnect`](Client::disconnect)
-    /// to wait no longer.
+    /// Messages that come in are not waited for. It goes on over reconnects, for as long as they take; call
+    /// [`disconnect`](Client::disconnect) to wait no longer. As there, this takes effect at the call.
     pub fn drain(&self) -> Closing {
         self.close(Close::WhenIdle)
     }

@@ -135,9 +135,10 @@ pub(crate) struct Limits {
 /// server of MQTT 3.x, which has no Receive Maximum), reading stops until the application has taken
 /// some; one block is then read whenever the keep alive is due, so that the connection stays. Reading goes
 /// on beyond the bound while commands of this side wait for their answers, which stand behind the
-/// messages: a task that waits for one before it takes the next message would wait for ever. A server of MQTT 3.x can thus send
-/// 65,535 messages at most, the number of packet identifiers.
+/// messages: a task that waits for one before it takes the next message would wait for ever. A server of
+/// MQTT 3.x can then send 65,535 messages at most, the number of packet identifiers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Inbound {
     /// The most messages of QoS 0, and the most of QoS 1 and 2; default 1,024.
     pub messages: usize,
@@ -156,6 +157,7 @@ impl Default for Inbound {
 /// Before attempt n (from 0), the driver waits a random time between zero and `first` times 2 to the n,
 /// but never longer than `max`. A thousand clients that lost the same server come back spread out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Backoff {
     /// The longest wait before the first attempt; default 1 s.
     pub first: Duration,

@@ -176,15 +176,16 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             self.attempt = Some(attempt);
             backoff.delay(attempt, self.random.next())
         });
-        let close = {
+        let (close, before) = {
             let mut state = self.shared.lock();
-            state.last_error = Some(error.clone());
             state.failed_attempts = match since {
                 Some(_) => 0,
                 None => state.failed_attempts.saturating_add(1),
             };
-            state.close
+            (state.close, state.last_error.replace(error.clone()))
         };
+        // It may hold an error of the user's connector, whose end is none of the lock's business.
+        drop(before);
         match delay {
             _ if close == Close::Now => self.end(End::Closed),
             Some(delay) if error.is_retryable() => {

@@ -68,7 +68,7 @@ impl Clock {
         Clock(None)
     }
 
-    /// Returns a clock that asks a function. It must not call the client.
+    /// Returns a clock that asks a function.
     pub fn new(now: impl Fn() -> Instant + Send + Sync + 'static) -> Clock {
         Clock(Some(Arc::new(now)))
     }

@@ -28,7 +28,7 @@ fn publishes_and_receives_at_each_qos() {
             let granted = client.subscribe("a/#", QoS::ExactlyOnce).unwrap();
             assert_eq!(bench.done(granted).unwrap().reasons, [ReasonCode::GRANTED_QOS_2]);
             for qos in QOS {
-                for size in [0, 10, 3000, 100_000] {
+                for size in [0, 10, 3000, if chunk < 10 { 5000 } else { 100_000 }] {
                     let payload = vec![b'x'; size];
                     let token = client.publish("a/b", payload.clone(), qos).unwrap();
                     let mut next = messages.next();
