@@ -148,6 +148,23 @@ fn a_server_that_falls_silent_is_noticed() {
     assert!(matches!(bench.end(), Err(Error::Timeout(_))));
 }
 
+// class: 35
+#[test]
+fn a_server_that_falls_silent_within_a_packet_is_noticed() {
+    let mut config = once(Version::V5);
+    config.session.connect.keep_alive = 10;
+    let mut bench = Bench::connected(config);
+    bench.server.script(|script| script.raw = Some(vec![0x30, 100, 0]));
+    bench.settle();
+    bench.server.script(|script| script.deaf = true);
+    // What this side sends is no sign of life.
+    for _ in 0..25 {
+        let _ = bench.client().publish("t", "", QoS::AtMostOnce);
+        bench.advance(Duration::from_secs(1));
+    }
+    assert!(matches!(bench.result, Some(Err(Error::Timeout(_)))), "{:?}", bench.result);
+}
+
 #[test]
 fn keeps_alive() {
     let mut config = once(Version::V5);

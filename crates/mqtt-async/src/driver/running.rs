@@ -1,9 +1,9 @@
 //! The rounds of a connection, from the open transport to the end of the session's part.
 
-use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
+use std::{io, mem};
 
 use futures_io::{AsyncRead, AsyncWrite};
 use mqtt_proto::{CloseReason, Disconnect};
@@ -23,6 +23,9 @@ pub(super) struct Running<Io> {
     pub(super) since: Option<Instant>,
     /// Why writing is over. What the server had to say may still be unread: DISCONNECT, or CONNACK.
     broken: Option<io::Error>,
+    /// Whether something was read that the session has not seen: each time it is shown input, it takes the
+    /// server for alive, and a part of a packet may lie there for long.
+    fresh: bool,
     /// Whether reading is over.
     ended: bool,
     /// Whether a due deadline has been held back for one look at the transport.
@@ -33,7 +36,15 @@ pub(super) struct Running<Io> {
 
 impl<Io> Running<Io> {
     pub(super) fn new(link: Link<Io>) -> Running<Io> {
-        Running { link, since: None, broken: None, ended: false, looked: false, give_up: None }
+        Running {
+            link,
+            since: None,
+            broken: None,
+            fresh: false,
+            ended: false,
+            looked: false,
+            give_up: None,
+        }
     }
 }
 
@@ -81,7 +92,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         let mut guard = self.shared.lock();
         let state = &mut *guard;
         state.look();
-        if !running.link.input.is_empty() {
+        if mem::take(&mut running.fresh) {
             state.session.handle_input(&mut running.link.input, at);
         }
         if running.ended || running.give_up.is_some_and(|give_up| now >= give_up) {
@@ -159,7 +170,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Running<Io> {
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
         match self.link.poll_read(cx) {
             Poll::Pending => return false,
-            Poll::Ready(Ok(1..)) => {}
+            Poll::Ready(Ok(1..)) => self.fresh = true,
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
             Poll::Ready(Ok(0)) => self.ended = true,
             Poll::Ready(Err(error)) => {
