@@ -162,6 +162,30 @@ fn subscribes_anew_when_the_session_is_lost() {
 }
 
 #[test]
+fn what_is_unsubscribed_from_offline_is_not_subscribed_anew() {
+    for version in VERSIONS {
+        let mut bench = Bench::connected(config(version));
+        let client = bench.client().clone();
+        for filter in ["a", "b"] {
+            bench.done(client.subscribe(filter, QoS::AtLeastOnce).unwrap()).unwrap();
+        }
+        bench.server.cut();
+        bench.settle();
+        let unsubscribing = client.unsubscribe("a").unwrap();
+        let subscribing = client.subscribe("c", QoS::AtLeastOnce).unwrap();
+        bench.advance(Duration::from_secs(1));
+        assert!(bench.done(unsubscribing).is_ok());
+        assert!(bench.done(subscribing).is_ok());
+        let seen = bench.server.seen();
+        let count = |filter: &str| {
+            let asks = |seen: &&Seen| matches!(seen, Seen::Subscribe(filters) if filters.iter().any(|it| it == filter));
+            seen.iter().filter(asks).count()
+        };
+        assert_eq!(["a", "b", "c"].map(count), [1, 2, 1], "{seen:?}");
+    }
+}
+
+#[test]
 fn a_resumed_session_is_not_subscribed_anew() {
     for version in VERSIONS {
         let mut bench = Bench::connected(lasting(version));

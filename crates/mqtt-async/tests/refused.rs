@@ -179,14 +179,17 @@ fn keeps_alive() {
 // class: 45
 #[test]
 fn the_servers_disconnect_is_what_the_error_says() {
-    let mut bench = Bench::connected(once(Version::V5));
     let reason = ReasonCode::SESSION_TAKEN_OVER;
-    bench.server.script(|script| script.disconnect = Some(reason));
-    // The server has said it and closed; this side writes into a broken pipe before it reads.
-    bench.poll_server();
-    drop(bench.client().publish("t", vec![0; 1000], QoS::AtLeastOnce).unwrap());
-    let error = bench.end().unwrap_err();
-    assert_eq!(error.reason(), Some(reason), "{error:?}");
+    for chunk in [1, usize::MAX] {
+        let mut bench = Bench::new(once(Version::V5), Shape { capacity: 1000, chunk });
+        bench.settle();
+        bench.server.script(|script| script.disconnect = Some(reason));
+        // The server has said it and closed; this side writes into a broken pipe before it has read that.
+        bench.poll_server();
+        drop(bench.client().publish("t", vec![0; 1000], QoS::AtLeastOnce).unwrap());
+        let error = bench.end().unwrap_err();
+        assert_eq!(error.reason(), Some(reason), "{error:?}");
+    }
 
     let mut bench = Bench::connected(lasting(Version::V5));
     bench.server.script(|script| script.disconnect = Some(reason));
