@@ -24,12 +24,17 @@ struct Caller {
     client: Arc<OnceLock<Client>>,
     publishes: Arc<AtomicUsize>,
     calls: Arc<AtomicUsize>,
+    /// Publish in the call of that number.
+    publish_at: Arc<AtomicUsize>,
 }
 
 impl Caller {
     fn call(&self) {
         let Some(client) = self.client.get() else { return };
-        self.calls.fetch_add(1, Ordering::Relaxed);
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        if call == self.publish_at.load(Ordering::Relaxed) {
+            let _ = client.publish("between", "x", QoS::AtMostOnce);
+        }
         let _ = client.status();
         drop((client.ready(), client.connected()));
         let left = self.publishes.load(Ordering::Relaxed);
@@ -134,9 +139,63 @@ fn poll<F: Future + Unpin>(future: &mut F, caller: &Caller) -> (Poll<F::Output>,
 }
 
 #[test]
+fn a_command_at_any_point_of_a_poll_wakes_the_driver() {
+    guarded(|| {
+        let mut reached = 0;
+        for after in 0..60 {
+            let (caller, server) = (Caller::default(), Server::new());
+            caller.publish_at.store(usize::MAX, Ordering::Relaxed);
+            let connections = Arc::new(Mutex::new(Vec::<Connection<Pipe>>::new()));
+            let (calls, serve, list) = (caller.clone(), server.clone(), Arc::clone(&connections));
+            let connector = move || {
+                let (ours, theirs) = pipe(Shape::default());
+                list.lock().unwrap().push(serve.serve(theirs));
+                std::future::ready(io::Result::Ok(Reentrant(ours, calls.clone())))
+            };
+            let timer = CallingTimer(Manual::new(), caller.clone());
+            let (client, mut driver) = Client::with_timer(config(Version::V5), connector, timer);
+            assert!(caller.client.set(client.clone()).is_ok());
+            // Each is polled only when it is woken itself.
+            let [ours, theirs] = [(); 2].map(|()| Arc::new(common::bench::Flag::default()));
+            ours.set();
+            let mut settle = || {
+                loop {
+                    if ours.take() {
+                        let waker = Waker::from(Arc::clone(&ours));
+                        let poll = Pin::new(&mut driver).poll(&mut Context::from_waker(&waker));
+                        assert!(poll.is_pending());
+                        // A new connection is polled for the first time.
+                        theirs.set();
+                    } else if theirs.take() {
+                        let waker = Waker::from(Arc::clone(&theirs));
+                        for connection in connections.lock().unwrap().iter_mut() {
+                            let _ = Pin::new(connection).poll(&mut Context::from_waker(&waker));
+                        }
+                    } else {
+                        break;
+                    }
+                }
+            };
+            settle();
+            let at = caller.calls.load(Ordering::Relaxed) + after;
+            caller.publish_at.store(at, Ordering::Relaxed);
+            // It wakes the driver, whose waker is then gone until it sleeps again.
+            drop(client.publish("first", "x", QoS::AtMostOnce).unwrap());
+            settle();
+            let called = caller.calls.load(Ordering::Relaxed) > at;
+            let published = server.count(|seen| matches!(seen, Seen::Publish { .. }));
+            assert_eq!(published, 1 + usize::from(called), "{after}");
+            reached += usize::from(called);
+        }
+        assert!((5..60).contains(&reached), "{reached}");
+    });
+}
+
+#[test]
 fn everything_may_call_the_client() {
     guarded(|| {
         let (caller, server) = (Caller::default(), Server::new());
+        caller.publish_at.store(usize::MAX, Ordering::Relaxed);
         let connections = Arc::new(Mutex::new(Vec::<Connection<Pipe>>::new()));
         let (calls, serve, list) = (caller.clone(), server.clone(), Arc::clone(&connections));
         let connector = move || {
