@@ -23,7 +23,8 @@ pub struct BrokerConfig {
     /// What each client is told and held to, and how long CONNECT may take.
     ///
     /// `session.bounds` is the queue of one client, connected or not: QoS 1 and 2 messages that it has
-    /// not acknowledged, and messages that wait. Default 16,384 messages and 16 MiB.
+    /// not acknowledged, and messages that wait. Default 16,384 messages and 16 MiB. `session.journal`
+    /// is ignored: everything is in memory.
     pub session: ServerConfig,
     /// The most connections at a time; further ones are closed unheard. Default 10,000.
     pub max_connections: usize,

@@ -310,8 +310,12 @@ fn the_broker_itself_publishes() {
         let mut two = world.client("two").await;
         one.subscribe("a", QoS::AtLeastOnce).await;
         two.subscribe("+", QoS::AtMostOnce).await;
-        assert_eq!(world.broker.publish(&message("a", "both").qos(QoS::ExactlyOnce)), 2);
-        assert_eq!(one.message().await.qos, QoS::AtLeastOnce);
+        let mut both = message("a", "both").qos(QoS::ExactlyOnce);
+        both.properties.edit().subscription_identifiers = vec![1];
+        both.properties.edit().topic_alias = Some(60_000);
+        assert_eq!(world.broker.publish(&both), 2);
+        let got = one.message().await;
+        assert_eq!((got.qos, got.identifiers()), (QoS::AtLeastOnce, vec![]));
         assert_eq!(two.message().await.payload, "both");
         let stats = world.broker.stats();
         assert_eq!((stats.messages_in, stats.messages_out), (2, 2));

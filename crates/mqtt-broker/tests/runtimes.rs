@@ -16,6 +16,7 @@ fn config(version: Version, id: &str) -> ClientConfig {
     let mut config = ClientConfig::new(version);
     config.connect.client_id = Text::new(id).unwrap();
     config.connect.clean_start = false;
+    config.adopt_session = true;
     config.connect.session_expiry_interval = version.is_v5().then_some(u32::MAX);
     config
 }

@@ -100,6 +100,10 @@ impl Hub {
             connack.assigned_client_identifier = Some(id.clone());
             id
         };
+        if let Some(known) = self.ids.get(&id).copied() {
+            // It may have come to its end at this very moment.
+            self.client_due(known, now);
+        }
         let known = self.ids.get(&id).copied();
         if known.is_none() && self.clients.len() >= self.config.max_sessions {
             return Err(match version {

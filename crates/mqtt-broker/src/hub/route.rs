@@ -265,11 +265,15 @@ fn properties(
 ) -> PublishProperties {
     if version.is_v5() {
         let mut copy = properties.clone();
-        // Those that a message came with were the publisher's mistake.
-        if !identifiers.is_empty()
-            || copy.get().is_some_and(|fields| !fields.subscription_identifiers.is_empty())
-        {
-            copy.edit().subscription_identifiers = identifiers;
+        // Identifiers and an alias belong to one subscriber and one connection; only a message of the
+        // application can come with any.
+        let own = |fields: &PublishFields| {
+            fields.topic_alias.is_some() || !fields.subscription_identifiers.is_empty()
+        };
+        if !identifiers.is_empty() || copy.get().is_some_and(own) {
+            let fields = copy.edit();
+            fields.topic_alias = None;
+            fields.subscription_identifiers = identifiers;
         }
         return copy;
     }

@@ -138,6 +138,8 @@ impl World {
         let mut config = ClientConfig::new(self.version);
         config.connect.client_id = Text::new(id).unwrap();
         config.connect.keep_alive = 0;
+        // A peer is a new session of `mqtt-proto` each time, as a program that was restarted.
+        config.adopt_session = true;
         config
     }
 
