@@ -43,7 +43,9 @@ pub(crate) async fn guarded<T>(body: impl Future<Output = T>) -> T {
 
 /// Time that passes when a test says so. It wakes at the deadline that it was told and not before.
 #[derive(Clone)]
-pub(crate) struct Manual(Arc<Mutex<(Instant, Option<(Instant, Waker)>)>>);
+pub(crate) struct Manual(Arc<Mutex<(Instant, Option<Alarm>)>>);
+
+type Alarm = (Instant, Waker);
 
 impl Manual {
     pub(crate) fn new() -> Manual {
