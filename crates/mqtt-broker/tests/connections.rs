@@ -99,6 +99,59 @@ fn a_client_that_never_reads_is_not_listened_to() {
     });
 }
 
+#[test]
+fn a_slow_reader_is_listened_to() {
+    scenario(async |world| {
+        let mut slow = world.client("slow").await;
+        slow.subscribe("a", QoS::AtMostOnce).await;
+        let payload = "x".repeat(10_000);
+        for _ in 0..200 {
+            world.broker.publish(&message("a", &payload));
+        }
+        while slow.stream.waiting() < 16 * 1024 {
+            future::yield_now().await;
+        }
+        let before = world.broker.stats().messages_in;
+        slow.start(message("b", "heard").qos(QoS::AtLeastOnce));
+        slow.flush().await.unwrap();
+        let mut read = 0;
+        while world.broker.stats().messages_in == before {
+            let mut block = [0; 1000];
+            read += slow.stream.read(&mut block).await.unwrap();
+            assert!(read < 1_000_000, "half of it is read, and the message was not heard");
+        }
+    });
+}
+
+#[test]
+fn a_transport_that_takes_everything_gets_everything() {
+    scenario(async |world| {
+        let (near, far) = pipe(4 * 1024 * 1024);
+        world.broker.attach(far);
+        let mut client = Peer::connect(world.clean("client"), near).await;
+        client.subscribe("a", QoS::AtMostOnce).await;
+        let payload = "x".repeat(10_000);
+        for _ in 0..200 {
+            world.broker.publish(&message("a", &payload));
+        }
+        assert_eq!(client.payloads(200).await.len(), 200);
+    });
+}
+
+// class: 44
+#[test]
+fn what_comes_after_the_end_is_read_away() {
+    scenario(async |world| {
+        let mut client = world.client("client").await;
+        client.stream.write_all(&[0xC1, 0x00]).await.unwrap();
+        let malformed = world.version.is_v5().then_some(ReasonCode::MALFORMED_PACKET);
+        assert_eq!(client.disconnected().await, malformed);
+        client.stream.write_all(&[0; 500_000]).await.unwrap();
+        drop(client);
+        world.until(|stats| stats.connections == 0).await;
+    });
+}
+
 // class: 35
 #[test]
 fn a_client_that_takes_nothing_for_long_is_cut_off() {
@@ -299,6 +352,7 @@ fn without_the_driver_everything_ends() {
         assert!(matches!(client.closed().await, CloseReason::Eof));
         assert_eq!(world.broker.stats().connections, 0);
         assert_eq!(rest(&mut world.pipe()).await, b"");
+        #[cfg(feature = "async-io")]
         assert!(world.broker.listen("127.0.0.1:0").is_err());
         assert_eq!(world.broker.publish(&message("a", "x")), 0);
         world.broker.shutdown();

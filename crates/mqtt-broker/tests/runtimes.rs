@@ -1,4 +1,5 @@
 //! The same on every runtime: over TCP, with the timers of the runtimes.
+#![cfg(feature = "async-io")]
 
 mod support;
 
