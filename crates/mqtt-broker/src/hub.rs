@@ -243,8 +243,8 @@ impl Hub {
         while session.poll_transmit(&mut last, now) {}
         connection.last = last;
         self.wakers.extend(connection.waker.take());
-        let linger = now + self.config.linger;
-        self.deadlines.set(Due::Connection(key), &mut connection.deadline, Some(linger));
+        let linger = self.stop_by.into_iter().chain([now + self.config.linger]).min();
+        self.deadlines.set(Due::Connection(key), &mut connection.deadline, linger);
         Some(session)
     }
 

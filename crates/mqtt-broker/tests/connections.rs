@@ -315,10 +315,12 @@ fn shutdown_says_goodbye_and_ends_the_driver() {
                 client.subscribe("#", QoS::AtLeastOnce).await;
                 // One that has not said who it is, and one that never reads.
                 let mut unknown = world.pipe();
-                let mut deaf = world.pipe();
-                let connect = connect_bytes(version, world.clean("deaf").connect);
-                deaf.write_all(&connect).await.unwrap();
-                world.until(|stats| stats.sessions == 2).await;
+                let mut deaf = world.client("deaf").await;
+                deaf.subscribe("b", QoS::AtMostOnce).await;
+                for _ in 0..50 {
+                    world.broker.publish(&message("b", &"x".repeat(10_000)));
+                    client.message().await;
+                }
                 world.broker.publish(&message("a", "last").qos(QoS::AtLeastOnce));
                 world.broker.shutdown();
                 world.broker.shutdown();
