@@ -31,13 +31,19 @@ pub enum Event {
     /// A message came in.
     Message(Message),
     /// The peer has taken the QoS 2 message: PUBREC. `Published` follows.
-    Received(Token),
+    Received {
+        /// What [`publish`](crate::Session::publish) returned.
+        token: Token,
+        /// What the peer said: Success, or No matching subscribers.
+        reason: ReasonCode,
+    },
     /// A message has its final answer: QoS 0 was handed to the output buffer, QoS 1 had its PUBACK,
     /// QoS 2 its PUBCOMP or a PUBREC with an error.
     Published {
         /// What [`publish`](crate::Session::publish) returned.
         token: Token,
-        /// What the peer said; Success for QoS 0 and in MQTT 3.x.
+        /// What the peer said; Success for QoS 0 and in MQTT 3.x. At QoS 2 it is what PUBREC said, unless
+        /// PUBCOMP has an error.
         reason: ReasonCode,
         /// What else it said.
         properties: AckProperties,

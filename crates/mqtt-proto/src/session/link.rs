@@ -58,6 +58,8 @@ pub(super) struct Link {
     pub(super) handshake: VecDeque<Packet>,
     /// Answers, each with what has to be durable before it may leave.
     pub(super) replies: VecDeque<(StoreSeq, Reply)>,
+    /// How much of a packet lay in the input when it was last looked at.
+    pub(super) partial: usize,
     /// When something was last sent.
     pub(super) sent_at: Instant,
     /// How far writing had got when it was last looked at.
@@ -88,6 +90,7 @@ impl Link {
             keep_alive: core::time::Duration::ZERO,
             handshake: VecDeque::new(),
             replies: VecDeque::new(),
+            partial: 0,
             sent_at: Instant::EPOCH,
             write_progress: 0,
             problem_information: true,

@@ -81,6 +81,8 @@ enum Exchange {
     /// that the identifier is unknown: the exchange was completed, and that answer was lost.
     Released {
         resent: bool,
+        /// What PUBREC said.
+        reason: ReasonCode,
         /// The how-manieth PUBREC it was: PUBRELs leave in that order, also when they are sent again.
         order: u64,
         /// What has to be durable before PUBREL may be sent.
@@ -217,7 +219,8 @@ impl Outbound {
             None => {
                 let order = self.released;
                 self.released += 1;
-                Exchange::Released { resent: true, order, stored: StoreSeq::default() }
+                let (reason, stored) = (ReasonCode::SUCCESS, StoreSeq::default());
+                Exchange::Released { resent: true, reason, order, stored }
             }
         };
         if !self.ids.assign(id, self.in_flight.next_key()) {

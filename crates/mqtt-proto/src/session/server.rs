@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::config::ServerConfig;
 use super::core::{Core, Logic, SessionState, Settings, protocol};
@@ -358,6 +358,8 @@ impl Logic for Server {
         let Some(frame) = codec::frame(input, core.settings.maximum_packet_size)? else {
             return Ok(false);
         };
+        // The CONNECT is kept: a copy, so that it does not keep the block alive that it came with.
+        let frame = Bytes::copy_from_slice(&frame);
         let version = match codec::connect_version(&frame) {
             Ok(version) => version,
             Err(error) if error.cause() == DecodeCause::ProtocolVersion => {

@@ -380,7 +380,7 @@ fn writable_follows_whatever_made_room() {
     assert!(full(&mut solo, &publish()));
     solo.sent();
     solo.feed(&Packet::PubRec(ack(1)));
-    assert!(matches!(solo.events()[..], [Event::Received(_), Event::Writable]));
+    assert!(matches!(solo.events()[..], [Event::Received { .. }, Event::Writable]));
     assert!(!full(&mut solo, &sized(10, QoS::AtMostOnce)));
     assert!(full(&mut solo, &publish()));
     solo.sent();

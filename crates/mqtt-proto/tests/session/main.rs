@@ -17,6 +17,7 @@ mod handshake;
 mod keepalive;
 mod limits;
 mod qos;
+mod reported;
 mod resume;
 mod server;
 mod stall;

@@ -185,9 +185,11 @@ fn received_comes_before_published() {
         let token = pair.client.publish(message("a", "x", QoS::ExactlyOnce), pair.now).unwrap();
         pair.settle();
         let at = |wanted: fn(&Event) -> bool| pair.client_events.iter().position(wanted).unwrap();
-        let received = at(|event| matches!(event, Event::Received(_)));
+        let received = at(|event| matches!(event, Event::Received { .. }));
         let done = at(|event| matches!(event, Event::Published { .. }));
         assert!(received < done);
-        assert!(matches!(pair.client_events[received], Event::Received(got) if got == token));
+        assert!(
+            matches!(pair.client_events[received], Event::Received { token: got, .. } if got == token)
+        );
     }
 }

@@ -84,7 +84,7 @@ fn after_pubrec_the_message_is_freed_and_never_sent_again() {
         solo.sent();
         assert_eq!(solo.session.stats().held_bytes, 2);
         solo.feed(&Packet::PubRec(ack(1)));
-        assert_eq!(solo.events(), [Event::Received(token)]);
+        assert_eq!(solo.events(), [Event::Received { token, reason: ReasonCode::SUCCESS }]);
         assert_eq!(solo.session.stats().held_bytes, 0);
         // Also when PUBREL never reached a buffer.
         for _ in 0..3 {

@@ -20,10 +20,21 @@ impl Core {
         input: &mut BytesMut,
         now: Instant,
     ) {
+        let known = self.link().map_or(0, |link| link.partial);
         if input.is_empty() {
             return;
         }
-        self.received(now);
+        if input.len() != known {
+            // What lay there before is no sign of life.
+            self.received(now);
+        }
+        self.handle(role, input, now);
+        if let Some(link) = self.link_mut() {
+            link.partial = input.len();
+        }
+    }
+
+    fn handle<R: Logic>(&mut self, role: &mut R, input: &mut BytesMut, now: Instant) {
         loop {
             let result: Result<(), PeerError> = match self.phase() {
                 Phase::Closed => {

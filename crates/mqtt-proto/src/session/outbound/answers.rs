@@ -79,11 +79,12 @@ impl Outbound {
                 }
                 let stored = self.journal.released(token, id);
                 if let Some(entry) = self.in_flight.get_mut(key) {
-                    entry.exchange = Exchange::Released { resent: false, order, stored };
+                    entry.exchange =
+                        Exchange::Released { resent: false, order, stored, reason: ack.reason };
                 }
                 self.released += 1;
                 self.held_bytes -= size;
-                events.push_back(Event::Received(token));
+                events.push_back(Event::Received { token, reason: ack.reason });
                 Ok(Some((stored, Ack::new(id, ReasonCode::SUCCESS))))
             }
             Exchange::Released { stored, .. } => {
@@ -104,10 +105,11 @@ impl Outbound {
     ) -> Answer {
         let Some((key, entry)) = self.find(ack.packet_id) else { return Ok(None) };
         match &entry.exchange {
-            Exchange::Released { resent, .. } => {
+            Exchange::Released { resent, reason: received, .. } => {
                 // No error while a session is being recovered: section 3.7.2.1.
                 let done = *resent && ack.reason == ReasonCode::PACKET_IDENTIFIER_NOT_FOUND;
-                let reason = if done { ReasonCode::SUCCESS } else { ack.reason };
+                let done = done || !ack.reason.is_error();
+                let reason = if done { *received } else { ack.reason };
                 let token = entry.token;
                 self.take(sending, link, key);
                 events.push_back(published(token, reason, ack.properties));
