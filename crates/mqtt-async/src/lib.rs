@@ -80,3 +80,8 @@ pub use crate::tokens::{
 };
 #[cfg(feature = "tokio")]
 pub use crate::tokio::{TokioIo, TokioTcp, TokioTimer};
+
+/// The programs in the README compile.
+#[cfg(all(doctest, feature = "async-io", feature = "tokio"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
