@@ -16,15 +16,16 @@ use std::time::Duration;
 use mqtt_async::{Client, Config, QoS, Tcp, Version};
 
 /// The versions that mosquitto knows by these names.
-pub const VERSIONS: [(Version, &str); 2] = [(Version::V311, "mqttv311"), (Version::V5, "mqttv5")];
+pub(crate) const VERSIONS: [(Version, &str); 2] =
+    [(Version::V311, "mqttv311"), (Version::V5, "mqttv5")];
 
-pub const ALL: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
+pub(crate) const ALL: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 
 /// How long anything may take: a hang fails.
-pub const GUARD: Duration = Duration::from_secs(30);
+pub(crate) const GUARD: Duration = Duration::from_secs(30);
 
 /// Runs a test that may not hang.
-pub fn run<T>(test: impl Future<Output = T>) -> T {
+pub(crate) fn run<T>(test: impl Future<Output = T>) -> T {
     smol::block_on(smol::future::or(test, async {
         smol::Timer::after(GUARD).await;
         panic!("the test hangs")
@@ -32,7 +33,10 @@ pub fn run<T>(test: impl Future<Output = T>) -> T {
 }
 
 /// A client whose driver runs in the background.
-pub fn client(config: Config, port: u16) -> (Client, smol::Task<Result<(), mqtt_async::Error>>) {
+pub(crate) fn client(
+    config: Config,
+    port: u16,
+) -> (Client, smol::Task<Result<(), mqtt_async::Error>>) {
     let (client, driver) = Client::new(config, Tcp::new("127.0.0.1", port));
     (client, smol::spawn(driver))
 }

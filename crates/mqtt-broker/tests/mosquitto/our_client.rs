@@ -11,7 +11,9 @@ use crate::{ALL, VERSIONS, client, run};
 fn config(version: Version, id: &str) -> Config {
     let mut config = Config::new(version).client_id(id).unwrap();
     let quick = Duration::from_millis(200);
-    config.reconnect = Some(Backoff { first: quick, max: quick, ..Backoff::default() });
+    let mut backoff = Backoff::default();
+    (backoff.first, backoff.max) = (quick, quick);
+    config.reconnect = Some(backoff);
     config
 }
 

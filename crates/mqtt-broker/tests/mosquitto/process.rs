@@ -23,7 +23,7 @@ fn find(program: &str) -> Option<PathBuf> {
 }
 
 /// Tells whether mosquitto is there; says so loudly if not, and fails in CI.
-pub fn installed() -> bool {
+pub(crate) fn installed() -> bool {
     let missing: Vec<&str> =
         PROGRAMS.into_iter().filter(|program| find(program).is_none()).collect();
     if missing.is_empty() {
@@ -40,7 +40,7 @@ pub fn installed() -> bool {
 }
 
 /// A child process, and the lines that it prints. It is killed when it is dropped.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     lines: Receiver<String>,
     seen: Vec<String>,
@@ -97,14 +97,14 @@ impl Drop for Process {
 }
 
 /// mosquitto itself, with persistence in a folder of its own.
-pub struct Mosquitto {
+pub(crate) struct Mosquitto {
     process: Process,
     folder: PathBuf,
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 impl Mosquitto {
-    pub fn start() -> Mosquitto {
+    pub(crate) fn start() -> Mosquitto {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("mosquitto-{}-{number}", std::process::id());
@@ -123,7 +123,7 @@ impl Mosquitto {
     }
 
     /// Ends it as an administrator would, so that it saves its sessions, and starts it again.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         let id = self.process.child.id().to_string();
         let killed = Command::new("kill").args(["-TERM", &id]).status().unwrap();
         assert!(killed.success());
@@ -155,20 +155,20 @@ fn launch(folder: &Path, port: u16) -> Option<Process> {
 }
 
 /// mosquitto_sub, which prints what it receives.
-pub struct Subscriber(Process);
+pub(crate) struct Subscriber(Process);
 
 /// What mosquitto_sub received.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Received {
-    pub topic: String,
-    pub qos: u8,
-    pub retain: bool,
-    pub payload: String,
+pub(crate) struct Received {
+    pub(crate) topic: String,
+    pub(crate) qos: u8,
+    pub(crate) retain: bool,
+    pub(crate) payload: String,
 }
 
 impl Subscriber {
     /// Starts it and waits until it is subscribed.
-    pub fn start(port: u16, version: &str, filter: &str, more: &[&str]) -> Subscriber {
+    pub(crate) fn start(port: u16, version: &str, filter: &str, more: &[&str]) -> Subscriber {
         let mut command = Command::new(find("stdbuf").unwrap());
         command.arg("-oL").arg(find("mosquitto_sub").unwrap());
         command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-V", version, "-q", "2"]);
@@ -179,7 +179,7 @@ impl Subscriber {
         Subscriber(process)
     }
 
-    pub fn next(&mut self) -> Received {
+    pub(crate) fn next(&mut self) -> Received {
         let line = self.0.wait_for("RECEIVED ").expect("mosquitto_sub goes on");
         let text = line.split_once("RECEIVED ").unwrap().1;
         let [topic, qos, retain, payload]: [&str; 4] =
@@ -194,7 +194,14 @@ impl Subscriber {
 }
 
 /// Publishes with mosquitto_pub, and waits until it is done.
-pub fn publish(port: u16, version: &str, topic: &str, payload: &str, qos: u8, more: &[&str]) {
+pub(crate) fn publish(
+    port: u16,
+    version: &str,
+    topic: &str,
+    payload: &str,
+    qos: u8,
+    more: &[&str],
+) {
     let mut command = Command::new(find("mosquitto_pub").unwrap());
     command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-V", version]);
     command.args(["-q", &qos.to_string(), "-t", topic, "-m", payload]).args(more);

@@ -225,7 +225,8 @@ fn records_that_are_none_are_refused() {
     let inbound = StoreKey::from_bytes([1, 0, 0, 0, 0, 0, 0, 0, 9]).unwrap();
     let other = StoreKey::from_bytes([0, 0, 0, 0, 0, 0, 0, 0, 9]).unwrap();
     let cut = record.slice(..record.len() - 1);
-    let cases: [(Vec<(StoreKey, Bytes)>, fn(&RecordError) -> bool); 4] = [
+    type Case = (Vec<(StoreKey, Bytes)>, fn(&RecordError) -> bool);
+    let cases: [Case; 4] = [
         (vec![(key, cut)], |error| matches!(error, RecordError::Damaged(..))),
         (vec![(key, Bytes::new())], |error| matches!(error, RecordError::Damaged(..))),
         (vec![(inbound, record.clone())], |error| matches!(error, RecordError::Misplaced(_))),
