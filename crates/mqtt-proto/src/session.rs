@@ -263,6 +263,9 @@ impl<R: Role> Session<R> {
 
     /// Sends a step of an enhanced authentication (MQTT 5.0 section 4.12).
     ///
+    /// The peer's steps come as `Event::Auth`. A server may ask for some before it accepts or refuses;
+    /// a client that waits for its next step has so long as for CONNECT.
+    ///
     /// # Errors
     ///
     /// `Unexpected` if the connection has no Authentication Method or another one, or if that step does

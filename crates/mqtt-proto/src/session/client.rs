@@ -183,9 +183,12 @@ impl Client {
             ReasonCode::SUCCESS if !connecting => {}
             _ => return Err(broken("a server sends only Continue, and Success once connected")),
         }
-        if connecting && let Some(link) = core.link_mut() {
-            // The server is at it: the time begins anew with each step.
-            link.timers.set(Timer::Connect, Some(now + self.config.connect_timeout));
+        if let Some(link) = core.link_mut() {
+            link.auth_owed = auth.reason == ReasonCode::CONTINUE_AUTHENTICATION;
+            if connecting {
+                // The server is at it: the time begins anew with each step.
+                link.timers.set(Timer::Connect, Some(now + self.config.connect_timeout));
+            }
         }
         core.event(Event::Auth(Box::new(auth)));
         Ok(())
@@ -295,21 +298,22 @@ impl Logic for Client {
 
     fn authenticate(&mut self, core: &mut Core, auth: Auth) -> Result<(), CommandError> {
         self.check_auth(auth.authentication_method.as_ref()).map_err(CommandError::Unexpected)?;
-        let expected = match core.phase() {
-            Phase::Connecting => auth.reason == ReasonCode::CONTINUE_AUTHENTICATION,
-            Phase::Connected => matches!(
-                auth.reason,
-                ReasonCode::CONTINUE_AUTHENTICATION | ReasonCode::RE_AUTHENTICATE
-            ),
+        let expected = match (core.phase(), auth.reason) {
+            (Phase::Connecting | Phase::Connected, ReasonCode::CONTINUE_AUTHENTICATION) => {
+                core.link().is_some_and(|link| link.auth_owed)
+            }
+            (Phase::Connected, ReasonCode::RE_AUTHENTICATE) => true,
+            (Phase::Connecting | Phase::Connected, _) => false,
             _ => return Err(CommandError::NotConnected),
         };
         if !expected {
             return Err(CommandError::Unexpected(
-                "that step of the authentication is not a client's",
+                "that step of the authentication is not a client's, or not now",
             ));
         }
         let packet = core.fit(Packet::Auth(auth))?;
         if let Some(link) = core.link_mut() {
+            link.auth_owed = false;
             link.handshake.push_back(packet);
         }
         Ok(())

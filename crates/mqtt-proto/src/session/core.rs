@@ -178,6 +178,10 @@ impl Core {
         self.now
     }
 
+    pub(super) const fn now(&self) -> Instant {
+        self.now
+    }
+
     /// Begins a connection.
     pub(super) fn open(&mut self, version: Version, limits: Limits) {
         self.last_words = None;
@@ -379,7 +383,11 @@ impl Core {
     }
 
     pub(super) fn wants_input(&self) -> bool {
-        matches!(self.phase(), Phase::Connecting | Phase::Connected | Phase::Closing)
+        match self.phase() {
+            Phase::Connecting | Phase::Connected | Phase::Closing => true,
+            Phase::Accepting => self.link().is_some_and(|link| link.auth_owed),
+            Phase::Closed => false,
+        }
     }
 
     pub(super) fn is_idle(&self) -> bool {

@@ -60,6 +60,8 @@ pub(super) struct Link {
     pub(super) replies: VecDeque<(StoreSeq, Reply)>,
     /// How much of a packet lay in the input when it was last looked at.
     pub(super) partial: usize,
+    /// Whether the next step of an authentication is the client's.
+    pub(super) auth_owed: bool,
     /// When something was last sent.
     pub(super) sent_at: Instant,
     /// How far writing had got when it was last looked at.
@@ -91,6 +93,7 @@ impl Link {
             handshake: VecDeque::new(),
             replies: VecDeque::new(),
             partial: 0,
+            auth_owed: false,
             sent_at: Instant::EPOCH,
             write_progress: 0,
             problem_information: true,

@@ -328,6 +328,32 @@ impl Server {
         Ok(())
     }
 
+    /// Handles what a client sends while the authentication goes on and CONNACK has not been sent.
+    fn step(&mut self, core: &mut Core, packet: Packet) -> Result<(), PeerError> {
+        let broken = |packet, rule| Err(protocol(packet, rule, ReasonCode::PROTOCOL_ERROR));
+        match packet {
+            Packet::Auth(auth) => {
+                if let Err(rule) = self.check_auth(auth.authentication_method.as_ref()) {
+                    return broken(PacketType::Auth, rule);
+                }
+                if auth.reason != ReasonCode::CONTINUE_AUTHENTICATION {
+                    return broken(PacketType::Auth, "a client sends only Continue before CONNACK");
+                }
+                if let Some(link) = core.link_mut() {
+                    link.auth_owed = false;
+                    link.timers.stop(Timer::Connect);
+                }
+                core.event(Event::Auth(Box::new(auth)));
+                Ok(())
+            }
+            Packet::Disconnect(disconnect) => self.disconnected(core, disconnect),
+            other => {
+                let rule = "before CONNACK a client sends nothing but AUTH and DISCONNECT";
+                broken(other.packet_type(), rule)
+            }
+        }
+    }
+
     fn check_auth(&self, method: Option<&Text>) -> Result<(), &'static str> {
         let own = self.connect.as_ref().and_then(|connect| connect.authentication_method.as_ref());
         match own {
@@ -358,6 +384,10 @@ impl Logic for Server {
         let Some(frame) = codec::frame(input, core.settings.maximum_packet_size)? else {
             return Ok(false);
         };
+        if core.phase() == Phase::Accepting {
+            self.step(core, codec::decode(&frame, Version::V5)?)?;
+            return Ok(true);
+        }
         // The CONNECT is kept: a copy, so that it does not keep the block alive that it came with.
         let frame = Bytes::copy_from_slice(&frame);
         let version = match codec::connect_version(&frame) {
@@ -417,6 +447,9 @@ impl Logic for Server {
                 if auth.reason == ReasonCode::SUCCESS {
                     return broken(PacketType::Auth, "a client does not send Success");
                 }
+                if let Some(link) = core.link_mut() {
+                    link.auth_owed = false;
+                }
                 core.event(Event::Auth(Box::new(auth)));
             }
             other => {
@@ -454,17 +487,25 @@ impl Logic for Server {
 
     fn authenticate(&mut self, core: &mut Core, auth: Auth) -> Result<(), CommandError> {
         self.check_auth(auth.authentication_method.as_ref()).map_err(CommandError::Unexpected)?;
-        let expected = match core.phase() {
-            Phase::Accepting => auth.reason == ReasonCode::CONTINUE_AUTHENTICATION,
+        let Some(link) = core.link() else { return Err(CommandError::NotConnected) };
+        let continues = auth.reason == ReasonCode::CONTINUE_AUTHENTICATION;
+        let accepting = link.phase == Phase::Accepting;
+        let expected = match link.phase {
+            Phase::Accepting => continues && !link.auth_owed,
             Phase::Connected => auth.reason != ReasonCode::RE_AUTHENTICATE,
             _ => return Err(CommandError::NotConnected),
         };
         if !expected {
-            let rule = "that step of the authentication is not a server's";
+            let rule = "that step of the authentication is not a server's, or not now";
             return Err(CommandError::Unexpected(rule));
         }
         let packet = core.fit(Packet::Auth(auth))?;
+        let deadline = core.now() + self.config.connect_timeout;
         if let Some(link) = core.link_mut() {
+            link.auth_owed = continues;
+            if accepting {
+                link.timers.set(Timer::Connect, Some(deadline));
+            }
             link.handshake.push_back(packet);
         }
         Ok(())

@@ -41,13 +41,13 @@ impl Core {
                     input.clear();
                     return;
                 }
+                Phase::Accepting if !self.wants_input() => return,
                 // One packet decides about what follows it.
-                Phase::Connecting => match role.first(self, input, now) {
+                Phase::Connecting | Phase::Accepting => match role.first(self, input, now) {
                     Ok(true) => continue,
                     Ok(false) => return,
                     Err(error) => Err(error),
                 },
-                Phase::Accepting => return,
                 Phase::Connected | Phase::Closing => match self.packets(role, input, now) {
                     Ok(()) => return,
                     Err(error) => Err(error),
