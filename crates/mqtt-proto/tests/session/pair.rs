@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use mqtt_proto::{
-    Accept, AckId, Client, ClientConfig, ConnAck, Connect, Event, Instant, Message, Packet,
-    Publish, QoS, ReasonCode, Server, ServerConfig, Session, SessionState, Subscribe, Text, Token,
-    TopicFilter, TopicName, TxBuf, Version, codec,
+    Accept, AckId, Client, ClientConfig, CloseReason, ConnAck, Connect, Event, Instant, Message,
+    Packet, Publish, QoS, ReasonCode, Server, ServerConfig, Session, SessionState, Subscribe, Text,
+    Token, TopicFilter, TopicName, TxBuf, Version, codec,
 };
 
 /// Both versions that have a Session Present flag.
@@ -327,6 +327,15 @@ impl Pair {
         last.expect("connected")
     }
 
+    /// Returns why the client's connection ended, and takes the event.
+    pub fn client_closed(&mut self) -> CloseReason {
+        closed(&mut self.client_events)
+    }
+
+    pub fn server_closed(&mut self) -> CloseReason {
+        closed(&mut self.server_events)
+    }
+
     /// Returns what became of a client's token; it must have ended exactly once.
     pub fn outcome(&self, token: Token) -> Event {
         only_outcome(&self.client_events, token)
@@ -354,6 +363,17 @@ impl Pair {
 
     pub fn sent_by_server(&mut self) -> Vec<Packet> {
         packets(&mut self.to_client.recorded, self.version)
+    }
+}
+
+fn closed(events: &mut Vec<Event>) -> CloseReason {
+    let is_closed = |event: &Event| matches!(event, Event::Closed { .. });
+    let count = events.iter().filter(|event| is_closed(event)).count();
+    assert_eq!(count, 1, "closed once: {events:?}");
+    let at = events.iter().position(is_closed).unwrap();
+    match events.remove(at) {
+        Event::Closed { reason, .. } => reason,
+        _ => unreachable!(),
     }
 }
 

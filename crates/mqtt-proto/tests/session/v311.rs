@@ -1,1 +1,184 @@
-//! soon
+//! Particulars of MQTT 3.1.1 and 3.1.
+
+use mqtt_proto::{
+    AckProperties, CloseReason, ConnAck, Connect, Disconnect, Event, Packet, PacketType, QoS,
+    ReasonCode, ServerConfig, SubAck, Version,
+};
+
+use crate::pair::{CHUNKS, Pair, VERSIONS, durable, message, published, subscribe};
+use crate::solo::{Solo, ack, connect_packet, id, publish_bytes, secs, text};
+
+const OLD: [Version; 2] = [Version::V31, Version::V311];
+
+// class: 11
+#[test]
+fn mqtt_3_1_carries_messages_over_a_reconnect() {
+    for chunk in CHUNKS {
+        let mut pair = Pair::connected(Version::V31, chunk);
+        let token = pair.client.publish(message("a", "up", QoS::ExactlyOnce), pair.now).unwrap();
+        pair.server.publish(message("a", "down", QoS::ExactlyOnce), pair.now).unwrap();
+        pair.cut_after = Some(20);
+        pair.settle();
+        pair.cut_after = None;
+        pair.reconnect();
+        assert!(!pair.resumed(), "CONNACK of 3.1 does not say");
+        assert_eq!(Pair::payloads(&pair.server_messages), ["up"]);
+        assert_eq!(Pair::payloads(&pair.client_messages), ["down"]);
+        assert!(published(ReasonCode::SUCCESS)(&pair.outcome(token)));
+        assert!(pair.client.is_idle() && pair.server.is_idle());
+    }
+}
+
+#[test]
+fn the_reserved_byte_of_a_3_1_connack_says_nothing() {
+    for byte in [0, 1, 0xFF] {
+        let mut solo = Solo::client(durable(Version::V31));
+        solo.feed_raw(&[0x20, 2, byte, 0]);
+        assert!(matches!(solo.events()[..], [Event::Connected { resumed: false, .. }]));
+    }
+    let mut solo = Solo::client(durable(Version::V311));
+    solo.feed_raw(&[0x20, 2, 2, 0]);
+    assert!(matches!(solo.closed(), CloseReason::Peer(_)));
+}
+
+// covers: v3 MQTT-4.8.0-1
+// class: 45
+#[test]
+fn faults_close_without_a_word() {
+    for version in OLD {
+        for bytes in [
+            &[0x00][..],
+            &[0x36, 5, 0, 1, b'a', 0, 1],
+            &[0xD0, 1, 0],
+            &[0xE0, 0],
+            &[0x40, 3, 0, 1, 0],
+        ] {
+            let mut solo = Solo::connected(version);
+            solo.feed_raw(bytes);
+            assert_eq!(solo.sent_raw(), []);
+            assert!(matches!(solo.closed(), CloseReason::Peer(_)));
+        }
+    }
+}
+
+#[test]
+fn a_server_has_no_disconnect_and_just_closes() {
+    for version in OLD {
+        for reason in [ReasonCode::SUCCESS, ReasonCode::SERVER_SHUTTING_DOWN] {
+            let mut solo = Solo::plain(version);
+            solo.publish("last", QoS::AtMostOnce);
+            solo.session.disconnect(Disconnect::new(reason), solo.now).unwrap();
+            assert_eq!(solo.sent_types(), [PacketType::Publish]);
+            assert_eq!(solo.closed(), CloseReason::Requested);
+        }
+    }
+}
+
+// covers: v5 X5-3.8.4-a, v3 X3-3.8.4-a
+#[test]
+fn messages_may_come_before_suback() {
+    for version in VERSIONS {
+        let mut solo = Solo::connected(version);
+        let token = solo.session.subscribe(subscribe("a", QoS::AtLeastOnce)).unwrap();
+        solo.sent();
+        solo.feed_publish(&message("a", "early", QoS::AtLeastOnce), 1, false);
+        let suback = SubAck {
+            packet_id: id(1),
+            reasons: vec![ReasonCode::GRANTED_QOS_1],
+            properties: AckProperties::NONE,
+        };
+        solo.feed(&Packet::SubAck(suback));
+        let events = solo.events();
+        assert!(matches!(&events[..], [Event::Message(_), Event::Subscribed { token: got, .. }]
+            if *got == token));
+    }
+}
+
+// class: 34
+#[test]
+fn v5_connack_properties_are_left_out_in_3_x() {
+    for version in OLD {
+        let mut solo = Solo::server(ServerConfig::default(), version);
+        let connect = Connect { keep_alive: 10, ..connect_packet(true) };
+        solo.feed(&Packet::Connect(Box::new(connect)));
+        let connack = ConnAck {
+            server_keep_alive: Some(1),
+            reason_string: Some(text("hello")),
+            maximum_qos: Some(QoS::AtMostOnce),
+            receive_maximum: Some(1),
+            ..ConnAck::default()
+        };
+        solo.accept(connack, None);
+        assert_eq!(solo.sent_raw(), [0x20, 2, 0, 0]);
+        // And so none of them holds.
+        assert_eq!(solo.session.poll_timeout(), Some(solo.now + secs(15)));
+        for packet_id in 1..=10 {
+            solo.feed_publish(&message("a", "x", QoS::ExactlyOnce), packet_id, false);
+        }
+        assert!(solo.is_open());
+    }
+}
+
+// class: 30
+#[test]
+fn there_is_no_receive_maximum_in_3_x() {
+    for version in OLD {
+        let mut solo = Solo::connected(version);
+        let mut all = Vec::new();
+        for packet_id in 1..=u16::MAX {
+            let publish = message("a", "", QoS::AtLeastOnce);
+            all.extend(publish_bytes(version, &publish, packet_id, false));
+        }
+        solo.feed_raw(&all);
+        assert_eq!(solo.messages().len(), 65_535);
+        assert!(solo.is_open());
+    }
+}
+
+// covers: v3 MQTT-3.10.4-3, v5 MQTT-3.10.4-3
+#[test]
+fn unsubscribe_does_not_end_deliveries_that_have_begun() {
+    for version in VERSIONS {
+        let mut solo = Solo::plain(version);
+        let filter = mqtt_proto::TopicFilter::new("a").unwrap();
+        let tokens = [solo.publish("a", QoS::AtLeastOnce), solo.publish("a", QoS::ExactlyOnce)];
+        solo.sent();
+        solo.feed(&Packet::Unsubscribe(id(1), Box::new(mqtt_proto::Unsubscribe::new(filter))));
+        let Event::Unsubscribe(request, _) = solo.events().remove(0) else { panic!() };
+        solo.session.grant(request, vec![ReasonCode::SUCCESS]).unwrap();
+        solo.feed(&Packet::PubAck(ack(1)));
+        solo.feed(&Packet::PubRec(ack(2)));
+        solo.feed(&Packet::PubComp(ack(2)));
+        assert_eq!(solo.sent_types(), [PacketType::UnsubAck, PacketType::PubRel]);
+        let ended: Vec<_> = solo.events().iter().filter_map(crate::pair::ends).collect();
+        assert_eq!(ended, tokens);
+    }
+}
+
+// class: 34
+#[test]
+fn a_state_moves_between_versions_without_losing_messages() {
+    for (from, to) in [(Version::V5, Version::V311), (Version::V311, Version::V5)] {
+        let mut old = Solo::plain(from);
+        let mut publish = message("a", "x", QoS::AtLeastOnce);
+        publish.properties.edit().content_type = Some(text("text/plain"));
+        for _ in 0..2 {
+            old.session.publish(publish.clone(), old.now).unwrap();
+        }
+        assert_eq!(old.sent().len(), 2);
+        old.session.publish(publish, old.now).unwrap();
+        let mut new = Solo::server(ServerConfig::default(), to);
+        new.feed(&Packet::Connect(Box::new(connect_packet(false))));
+        new.accept(ConnAck::default(), Some(old.session.into_state()));
+        let sent = new.sent();
+        let dups: Vec<bool> = sent[1..]
+            .iter()
+            .map(|packet| match packet {
+                Packet::Publish(publish) => publish.dup(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(dups, [true, true, false]);
+        assert!(new.events().iter().all(|event| crate::pair::ends(event).is_none()));
+    }
+}
