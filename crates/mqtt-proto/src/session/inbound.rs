@@ -3,6 +3,7 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use core::num::NonZeroU64;
 
+use super::list::relax;
 use super::store::{Journal, StoreKey, StoreSeq};
 use crate::packet::{Ack, AckProperties, PublishPacket};
 use crate::reason::ReasonCode;
@@ -176,6 +177,7 @@ impl Inbound {
             && let Some((packet_id, Some(answer))) = arrivals.qos1.pop_front()
         {
             arrivals.first_qos1 += 1;
+            relax(&mut arrivals.qos1);
             arrivals.unanswered = arrivals.unanswered.saturating_sub(1);
             let (reason, properties) = plain(answer);
             let ack = Ack { packet_id, reason, properties };
@@ -189,6 +191,7 @@ impl Inbound {
         };
         let (reason, properties) = plain(held.answer.clone()?);
         arrivals.qos2.pop_front();
+        relax(&mut arrivals.qos2);
         let mut stored = StoreSeq::default();
         if reason.is_error() {
             self.held.remove(&packet_id);

@@ -1,5 +1,6 @@
 //! A list in order of arrival from which anything can be taken at once.
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
@@ -50,8 +51,15 @@ impl<T> Default for List<T> {
     }
 }
 
-/// Capacity that an empty list keeps.
-const KEEP: usize = 8;
+/// Capacity that an empty list or queue keeps: what the first entry takes.
+const KEEP: usize = 4;
+
+/// Gives back what a burst needed, once the queue has run empty.
+pub(super) fn relax<T>(queue: &mut VecDeque<T>) {
+    if queue.is_empty() && queue.capacity() > 4 * KEEP {
+        queue.shrink_to(KEEP);
+    }
+}
 
 impl<T> List<T> {
     pub(super) const fn len(&self) -> usize {
@@ -134,7 +142,6 @@ impl<T> List<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::collections::VecDeque;
 
     #[test]
     fn keeps_order_whatever_is_removed() {

@@ -10,7 +10,7 @@ use super::error::Failure;
 use super::event::Event;
 use super::ids::Ids;
 use super::limits::Wire;
-use super::list::{Key, List};
+use super::list::{Key, List, relax};
 use super::store::{Journal, RecordError, StoreKey, StoreSeq};
 use crate::codec::{self, PublishHeader};
 use crate::error::EncodeError;
@@ -186,7 +186,7 @@ impl Outbound {
         self.held -= 1;
         self.held_bytes -= size;
         if self.held == 0 {
-            self.queue.shrink_to(8);
+            self.queue.shrink_to(4);
         }
     }
 
@@ -349,6 +349,7 @@ impl Outbound {
                 return codec::encode(&Packet::PubRel(ack), wire.version, out).is_ok();
             }
         }
+        relax(&mut sending.pubrels);
         while let Some(key) = sending.resend {
             let Some(entry) = self.in_flight.get_mut(key) else { return false };
             let mut sent = false;

@@ -149,6 +149,9 @@ impl Server {
         };
         codec::encoded_len(&answer, link.version)?;
         link.requests.swap_remove(at);
+        if link.requests.is_empty() {
+            link.requests.shrink_to(4);
+        }
         link.replies.push_back((StoreSeq::default(), Reply::Packet(Box::new(answer))));
         Ok(())
     }

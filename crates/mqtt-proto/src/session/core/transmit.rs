@@ -10,6 +10,7 @@ use crate::session::config::TopicAliases;
 use crate::session::error::{CloseReason, CommandError, PublishError, Timeout};
 use crate::session::event::Event;
 use crate::session::link::Phase;
+use crate::session::list::relax;
 use crate::session::outbound::{NEEDS_V5, Outbound, Request, has_v5_properties};
 use crate::session::timers::Timer;
 use crate::time::Instant;
@@ -167,6 +168,7 @@ impl Core {
         {
             link.encode_reply(reply, out)?;
         }
+        relax(&mut link.replies);
         if link.ping_due && !out.is_full() {
             link.ping_due = false;
             codec::encode(&Packet::PingReq, link.version, out).map_err(CloseReason::Local)?;

@@ -1,0 +1,138 @@
+//! What a session holds: a binary of its own, because the counting allocator is for all of it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::unreachable, unreachable_pub, dead_code, reason = "shared with the scenarios")]
+
+#[path = "session/pair.rs"]
+mod pair;
+#[path = "session/solo.rs"]
+mod solo;
+
+use allocation_counter::measure;
+use mqtt_proto::{
+    Ack, AckProperties, Event, Packet, PacketId, PacketType, QoS, ReasonCode, Role, Session,
+    SubAck, Version,
+};
+use pair::{VERSIONS, message, subscribe};
+use solo::{Solo, publish_bytes};
+
+const LIMIT: u64 = 4096;
+const BURST: u16 = 10_000;
+const ALL: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
+
+/// Returns how many bytes a session holds that was made so, itself included.
+fn held<R: Role>(make: impl FnOnce() -> Session<R>) -> u64 {
+    let mut session = None;
+    let info = measure(|| session = Some(make()));
+    drop(session);
+    u64::try_from(info.bytes_current).unwrap() + size_of::<Session<R>>() as u64
+}
+
+/// Answers all that was sent, until nothing more is.
+fn answer<R: Role>(solo: &mut Solo<R>) {
+    loop {
+        let sent = solo.sent();
+        if sent.is_empty() {
+            break;
+        }
+        let mut answers = Vec::new();
+        for packet in sent {
+            let answer = match packet {
+                Packet::Publish(publish) => match (publish.qos(), publish.packet_id()) {
+                    (QoS::AtLeastOnce, Some(id)) => {
+                        Packet::PubAck(Ack::new(id, ReasonCode::SUCCESS))
+                    }
+                    (_, Some(id)) => Packet::PubRec(Ack::new(id, ReasonCode::SUCCESS)),
+                    _ => continue,
+                },
+                Packet::PubRel(ack) => Packet::PubComp(ack),
+                Packet::PubRec(ack) => Packet::PubRel(ack),
+                Packet::Subscribe(packet_id, _) => Packet::SubAck(SubAck {
+                    packet_id,
+                    reasons: vec![ReasonCode::SUCCESS],
+                    properties: AckProperties::NONE,
+                }),
+                _ => continue,
+            };
+            answers.extend(pair::wire(&answer, solo.version));
+        }
+        solo.feed_raw(&answers);
+        solo.events();
+    }
+}
+
+/// Ten thousand messages of each QoS in both directions, all of them under way at the same time.
+fn burst<R: Role>(solo: &mut Solo<R>, version: Version) {
+    for qos in ALL {
+        for _ in 0..BURST {
+            solo.session.publish(message("t", "some payload", qos), solo.now).unwrap();
+        }
+        answer(solo);
+        let mut block = Vec::new();
+        for id in 1..=BURST {
+            let id = if qos == QoS::AtMostOnce { 0 } else { id };
+            block.extend(publish_bytes(version, &message("t", "some payload", qos), id, false));
+        }
+        solo.feed_raw(&block);
+        let messages = solo.messages();
+        assert_eq!(messages.len(), usize::from(BURST));
+        for message in messages {
+            if let Some(ack) = message.ack {
+                solo.session.ack(ack, ReasonCode::SUCCESS);
+            }
+        }
+        answer(solo);
+    }
+    assert!(solo.session.is_idle());
+    assert_eq!(solo.session.stats(), Default::default());
+}
+
+#[test]
+fn an_idle_session_is_small() {
+    for version in VERSIONS {
+        let client = held(|| Solo::connected(version).session);
+        assert!(client < LIMIT, "{version}: {client} bytes");
+        let server = held(|| Solo::plain(version).session);
+        assert!(server < LIMIT, "{version}: {server} bytes");
+    }
+}
+
+// class: 42
+#[test]
+fn what_a_burst_needed_is_given_back() {
+    for version in VERSIONS {
+        let client = held(|| {
+            let mut solo = Solo::connected(version);
+            burst(&mut solo, version);
+            for _ in 0..1000 {
+                solo.session.subscribe(subscribe("t", QoS::AtMostOnce)).unwrap();
+            }
+            answer(&mut solo);
+            assert!(solo.session.is_idle());
+            solo.session
+        });
+        assert!(client < LIMIT, "{version}: {client} bytes");
+        let server = held(|| {
+            let config = mqtt_proto::ServerConfig {
+                receive_maximum: u16::MAX,
+                ..mqtt_proto::ServerConfig::default()
+            };
+            let mut solo = Solo::serving(config, version, solo::connect_packet(false));
+            burst(&mut solo, version);
+            let mut block = Vec::new();
+            for id in 1..=BURST {
+                let subscribe = Box::new(subscribe("t", QoS::AtMostOnce));
+                let packet = Packet::Subscribe(PacketId::new(id).unwrap(), subscribe);
+                block.extend(pair::wire(&packet, version));
+            }
+            solo.feed_raw(&block);
+            for event in solo.events() {
+                let Event::Subscribe(request, _) = event else { panic!() };
+                solo.session.grant(request, vec![ReasonCode::SUCCESS]).unwrap();
+            }
+            assert!(solo.sent_types().iter().all(|packet| *packet == PacketType::SubAck));
+            solo.session
+        });
+        assert!(server < LIMIT, "{version}: {server} bytes");
+    }
+}
