@@ -185,7 +185,6 @@ fn connack_leaves_out_what_the_client_does_not_take() {
     assert_eq!(solo.sent_raw(), [0x20, 3, 0, 0x95, 0]);
 }
 
-// covers: v5 MQTT-3.9.2-1, v5 MQTT-3.11.2-1
 // class: 32, 45
 #[test]
 fn an_answer_that_cannot_be_shortened_ends_the_connection() {

@@ -320,6 +320,7 @@ fn response_information_is_given_on_request_only() {
 }
 
 // covers: v5 MQTT-3.1.4-3, v3 MQTT-3.1.4-2, v5 MQTT-3.14.4-2, v5 MQTT-4.1.0-1, v3 MQTT-4.1.0-2
+// covers: v3 MQTT-3.1.2-5
 #[test]
 fn a_session_can_be_taken_over_while_messages_are_under_way() {
     for version in ALL {
@@ -373,6 +374,38 @@ fn a_session_can_be_taken_over_while_messages_are_under_way() {
         assert_eq!(tokens, [first, third, second, fourth]);
         new.sent();
         assert!(new.session.is_idle());
+    }
+}
+
+// covers: v5 X5-4.1-b
+// class: 17, 22
+#[test]
+fn a_state_holds_both_directions() {
+    for version in ALL {
+        let mut old = Solo::serving(ServerConfig::default(), version, connect_packet(false));
+        old.publish("sent", QoS::AtLeastOnce);
+        old.publish("released", QoS::ExactlyOnce);
+        old.sent();
+        old.feed(&Packet::PubRec(ack(2)));
+        old.feed_publish(&message("in", "x", QoS::ExactlyOnce), 1, false);
+        old.feed_publish(&message("in", "y", QoS::ExactlyOnce), 2, false);
+        let acks: Vec<_> = old.messages().iter().filter_map(|message| message.ack).collect();
+        old.session.ack(acks[0], ReasonCode::SUCCESS);
+        old.eof();
+        old.publish("waiting", QoS::AtMostOnce);
+        let mut new = Solo::server(ServerConfig::default(), version);
+        new.feed(&Packet::Connect(Box::new(connect_packet(false))));
+        new.accept(ConnAck::default(), Some(old.session.into_state()));
+        use PacketType::{ConnAck as C, PubRel, Publish as P};
+        assert_eq!(new.sent_types(), [C, PubRel, P, P]);
+        new.events();
+        for (packet_id, text) in [(1, "x"), (2, "y")] {
+            new.feed_publish(&message("in", text, QoS::ExactlyOnce), packet_id, true);
+        }
+        assert_eq!(new.messages(), []);
+        assert_eq!(new.sent(), [Packet::PubRec(ack(1))]);
+        new.session.ack(acks[1], ReasonCode::SUCCESS);
+        assert_eq!(new.sent(), [Packet::PubRec(ack(2))]);
     }
 }
 
