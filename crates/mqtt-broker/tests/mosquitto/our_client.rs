@@ -157,6 +157,11 @@ fn a_session_goes_on_over_a_restart_of_mosquitto() {
             let mut seen = std::collections::BTreeSet::new();
             while seen.len() < 20 {
                 let message = messages.next().await.unwrap();
+                if message.payload_bytes() == b"while away" {
+                    // Our PUBACK did not reach it before it went away; PUBREC would have.
+                    assert_eq!(message.qos(), QoS::AtLeastOnce);
+                    continue;
+                }
                 let index: u32 = String::from_utf8_lossy(message.payload_bytes()).parse().unwrap();
                 let again = !seen.insert(index);
                 assert!(!again || message.qos() == QoS::AtLeastOnce, "{index} came twice");
