@@ -332,6 +332,20 @@ fn both_sides_wait_for_the_beginning_only_so_long() {
 }
 
 #[test]
+fn input_is_thrown_away_once_the_connection_has_ended() {
+    for version in ALL {
+        let mut solo = Solo::connected(version);
+        let mut input = bytes::BytesMut::from(&[0xD0, 0, 0x00, 0xD0, 0][..]);
+        solo.session.handle_input(&mut input, solo.now);
+        assert!(input.is_empty() && !solo.is_open());
+        input.extend_from_slice(&[1, 2, 3]);
+        assert!(!solo.session.wants_input());
+        solo.session.handle_input(&mut input, solo.now);
+        assert!(input.is_empty());
+    }
+}
+
+#[test]
 fn a_new_transport_ends_the_old_connection() {
     for version in ALL {
         let mut solo = Solo::connected(version);

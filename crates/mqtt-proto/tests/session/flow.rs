@@ -182,6 +182,30 @@ fn a_resumed_session_keeps_to_the_new_maximum() {
     }
 }
 
+// class: 25, 29
+#[test]
+fn nothing_new_overtakes_what_has_to_be_sent_again() {
+    let mut solo = limited(None);
+    for topic in ["1", "2", "3"] {
+        solo.publish(topic, QoS::AtLeastOnce);
+    }
+    solo.sent();
+    let receive_maximum = Some(1);
+    let connack = ConnAck { session_present: true, receive_maximum, ..ConnAck::default() };
+    solo.reconnect(connack);
+    solo.publish("zero", QoS::AtMostOnce);
+    solo.publish("4", QoS::AtLeastOnce);
+    let mut seen = Vec::new();
+    for packet_id in 1..=4 {
+        for packet in solo.sent() {
+            let Packet::Publish(publish) = packet else { panic!() };
+            seen.push(publish.topic().to_string());
+        }
+        solo.feed(&Packet::PubAck(ack(packet_id)));
+    }
+    assert_eq!(seen, ["1", "2", "3", "zero", "4"]);
+}
+
 // class: 29
 #[test]
 fn a_limit_of_our_own_holds_in_every_version() {
@@ -413,11 +437,12 @@ fn one_message_is_always_taken_however_large() {
 // covers: v5 MQTT-4.3.2-1, v5 MQTT-4.3.3-1, v3 MQTT-4.3.2-1, v5 MQTT-2.2.1-3, v3 MQTT-2.3.1-1
 // class: 13, 15
 #[test]
-fn seventy_thousand_exchanges_never_meet_an_identifier_that_is_in_use() {
+fn many_exchanges_never_meet_an_identifier_that_is_in_use() {
     for version in VERSIONS {
         let mut solo = Solo::connected(version);
         let mut held = BTreeSet::new();
-        for round in 0..70_000_u32 {
+        // Twice around.
+        for round in 0..140_000_u32 {
             let request = round % 3 == 2;
             if request {
                 solo.session.subscribe(subscribe("a", QoS::AtMostOnce)).unwrap();

@@ -49,6 +49,19 @@ fn an_idle_client_pings_once_in_each_keep_alive() {
     }
 }
 
+// class: 36
+#[test]
+fn keep_alive_counts_from_connect_and_not_from_connack() {
+    for version in VERSIONS {
+        let mut solo = Solo::client(config(version, 60));
+        let connect = solo.now;
+        solo.wait(secs(9));
+        solo.feed(&Packet::ConnAck(Box::default()));
+        solo.events();
+        assert_eq!(solo.session.poll_timeout(), Some(connect + secs(60)));
+    }
+}
+
 // covers: v5 MQTT-3.1.2-21, v5 MQTT-3.2.2-21
 #[test]
 fn the_server_s_keep_alive_replaces_the_client_s() {
