@@ -14,6 +14,9 @@
 //! - [`TopicName`], [`TopicFilter`], [`matches()`] and [`FilterTree`] are the topics.
 //! - [`TxBuf`] is what packets are encoded into, and what a transport writes from.
 //!
+//! - [`manual`] tells what lives how long, what is bounded by what, how to survive restarts, and what goes
+//!   wrong elsewhere.
+//!
 //! # One model for all versions
 //!
 //! Packets are shaped like those of MQTT 5.0, and the [`Version`] is an argument of the codec. What a
@@ -35,6 +38,7 @@ extern crate alloc;
 
 pub mod codec;
 mod error;
+pub mod manual;
 mod packet;
 mod reason;
 mod session;

@@ -383,7 +383,24 @@ impl Session<Server> {
         request: RequestId,
         reasons: Vec<ReasonCode>,
     ) -> Result<(), CommandError> {
-        Server::grant(&mut self.core, request, reasons)
+        Server::grant(&mut self.core, request, reasons, AckProperties::NONE)
+    }
+
+    /// Answers as [`grant`](Session::grant), with a Reason String or User Properties for the client.
+    ///
+    /// They are left out in MQTT 3.x, where the packet would exceed what the client takes, and where it
+    /// does not want them.
+    ///
+    /// # Errors
+    ///
+    /// As for [`grant`](Session::grant).
+    pub fn grant_with(
+        &mut self,
+        request: RequestId,
+        reasons: Vec<ReasonCode>,
+        properties: AckProperties,
+    ) -> Result<(), CommandError> {
+        Server::grant(&mut self.core, request, reasons, properties)
     }
 
     /// Returns the version that the client speaks, from [`Event::Connect`] on.

@@ -120,6 +120,7 @@ impl Server {
         core: &mut Core,
         request: RequestId,
         reasons: Vec<ReasonCode>,
+        properties: AckProperties,
     ) -> Result<(), CommandError> {
         let Some(link) = core.link_mut().filter(|link| link.number == request.link) else {
             return Ok(());
@@ -135,7 +136,7 @@ impl Server {
             return Err(CommandError::Unexpected(rule));
         }
         let v5 = link.version.is_v5();
-        let properties = AckProperties::NONE;
+        let properties = if v5 { properties } else { AckProperties::NONE };
         let answer = if packet == PacketType::Subscribe {
             let told = |code: ReasonCode| match v5 {
                 false if code.is_error() => ReasonCode::UNSPECIFIED_ERROR,

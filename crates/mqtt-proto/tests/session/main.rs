@@ -16,6 +16,7 @@ mod flow;
 mod handshake;
 mod keepalive;
 mod limits;
+mod problem_information;
 mod qos;
 mod reported;
 mod resume;
