@@ -256,9 +256,9 @@ impl<R: Role> Session<R> {
     /// `NotConnected` if there is no connection that could be ended, and `Invalid` or `NotSupported` if
     /// the packet may not be sent here.
     pub fn disconnect(&mut self, disconnect: Disconnect, now: Instant) -> Result<(), CommandError> {
-        let now = self.core.advance(now);
+        self.core.advance(now);
         self.role.check_disconnect(&self.core, &disconnect)?;
-        self.core.disconnect(disconnect, now)
+        self.core.disconnect(disconnect)
     }
 
     /// Sends a step of an enhanced authentication (MQTT 5.0 section 4.12).

@@ -288,11 +288,7 @@ impl Core {
         self.end(CloseReason::Eof);
     }
 
-    pub(super) fn disconnect(
-        &mut self,
-        disconnect: Disconnect,
-        _now: Instant,
-    ) -> Result<(), CommandError> {
+    pub(super) fn disconnect(&mut self, disconnect: Disconnect) -> Result<(), CommandError> {
         let connected = self.link_mut().filter(|link| link.phase == Phase::Connected);
         let Some(link) = connected else { return Err(CommandError::NotConnected) };
         link.phase = Phase::Closing;

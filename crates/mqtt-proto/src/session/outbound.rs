@@ -83,7 +83,7 @@ enum Exchange {
         resent: bool,
         /// What PUBREC said.
         reason: ReasonCode,
-        /// The how-manieth PUBREC it was: PUBRELs leave in that order, also when they are sent again.
+        /// The number of the PUBREC: PUBRELs leave in that order, also when they are sent again.
         order: u64,
         /// What has to be durable before PUBREL may be sent.
         stored: StoreSeq,
