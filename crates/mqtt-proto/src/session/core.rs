@@ -365,7 +365,7 @@ impl Core {
         let event = self.events.pop_front();
         if event.is_none() {
             // Idle: what a burst needed is given back.
-            self.events.shrink_to(4);
+            self.events.shrink_to(2);
         }
         event
     }

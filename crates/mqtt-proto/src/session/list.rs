@@ -51,8 +51,8 @@ impl<T> Default for List<T> {
     }
 }
 
-/// Capacity that an empty list or queue keeps: what the first entry takes.
-const KEEP: usize = 4;
+/// Capacity that an empty list or queue keeps.
+const KEEP: usize = 2;
 
 /// Gives back what a burst needed, once the queue has run empty.
 pub(super) fn relax<T>(queue: &mut VecDeque<T>) {

@@ -186,7 +186,7 @@ impl Outbound {
         self.held -= 1;
         self.held_bytes -= size;
         if self.held == 0 {
-            self.queue.shrink_to(4);
+            self.queue.shrink_to(2);
         }
     }
 
