@@ -182,6 +182,26 @@ fn a_resumed_session_keeps_to_the_new_maximum() {
     }
 }
 
+// class: 29
+#[test]
+fn qos_0_takes_nothing_of_the_quota_and_needs_none() {
+    for version in ALL {
+        let mut config = durable(version);
+        config.max_in_flight = 1;
+        let mut solo = Solo::accepted(config, ConnAck::default());
+        solo.publish("1", QoS::AtLeastOnce);
+        for _ in 0..10 {
+            solo.publish("0", QoS::AtMostOnce);
+        }
+        assert_eq!(solo.sent().len(), 11);
+        assert_eq!(solo.session.stats().in_flight, 1);
+        // But behind a message that waits it waits: the order stays.
+        solo.publish("1", QoS::AtLeastOnce);
+        solo.publish("0", QoS::AtMostOnce);
+        assert_eq!(solo.sent(), []);
+    }
+}
+
 // class: 25, 29
 #[test]
 fn nothing_new_overtakes_what_has_to_be_sent_again() {

@@ -293,6 +293,34 @@ fn a_client_of_3_x_was_told_of_no_limit_but_the_size() {
     }
 }
 
+// class: 33
+#[test]
+fn a_size_that_one_client_was_told_is_not_the_next_one_s() {
+    let mut solo = Solo::server(limited_config(), Version::V5);
+    solo.feed(&Packet::Connect(Box::new(connect_packet(true))));
+    solo.accept(ConnAck { maximum_packet_size: Some(1000), ..ConnAck::default() }, None);
+    solo.version = Version::V311;
+    solo.open();
+    solo.feed(&Packet::Connect(Box::new(connect_packet(true))));
+    solo.accept(ConnAck::default(), None);
+    solo.sent();
+    solo.events();
+    solo.feed_publish(&message("a", &"x".repeat(200), QoS::AtMostOnce), 0, false);
+    assert!(matches!(solo.closed(), CloseReason::Peer(_)));
+}
+
+// class: 32, 45
+#[test]
+fn a_peer_that_takes_no_disconnect_is_told_nothing() {
+    for (limit, said) in [(2, &[][..]), (3, &[0xE0, 1, 0x81])] {
+        let connack = ConnAck { maximum_packet_size: Some(limit), ..ConnAck::default() };
+        let mut solo = Solo::accepted(crate::pair::durable(Version::V5), connack);
+        solo.feed_raw(&[0]);
+        assert_eq!(solo.sent_raw(), said);
+        assert!(matches!(solo.closed(), CloseReason::Peer(_)));
+    }
+}
+
 // covers: v5 MQTT-3.2.2-10
 #[test]
 fn subscriptions_to_any_qos_are_taken_whatever_the_maximum() {
