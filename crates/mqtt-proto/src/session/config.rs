@@ -89,7 +89,7 @@ pub struct ClientConfig {
     /// `true` sends it again as a new message.
     pub resend_lost_qos2: bool,
     /// Whether to go on with a session of the server that this side holds nothing of, as after a restart
-    /// with Clean Start false; default yes: whoever does not ask for a clean start has a session, if an
+    /// with Clean Start false, or when the first CONNACK was lost; default yes: whoever does not ask for a clean start has a session, if an
     /// empty one.
     ///
     /// The server may then still hold Packet Identifiers of QoS 2 messages that the earlier process

@@ -192,9 +192,9 @@ enum Cell {
     Empty,
 }
 
-fn cell(version: Version, clean: bool, has_state: bool, present: bool) -> Cell {
+fn cell(version: Version, clean: bool, has_state: bool, present: bool, adopt: bool) -> Cell {
     let mut config = durable(version);
-    config.adopt_session = false;
+    config.adopt_session = adopt;
     config.connect.clean_start = clean;
     if clean {
         config.connect.session_expiry_interval = None;
@@ -263,15 +263,20 @@ fn session_present_has_a_meaning_in_each_of_eight_cases() {
         (true, true, true, Cell::Left, Cell::Left),
     ];
     for (clean, state, present, in_v311, in_v5) in cases {
-        assert_eq!(cell(V311, clean, state, present), in_v311, "{clean} {state} {present}");
-        assert_eq!(cell(V5, clean, state, present), in_v5, "{clean} {state} {present}");
+        let cell = |version, adopt| cell(version, clean, state, present, adopt);
+        assert_eq!(cell(V311, false), in_v311, "{clean} {state} {present}");
+        assert_eq!(cell(V5, false), in_v5, "{clean} {state} {present}");
+        // The default goes on with a session that it does not know, if it did not ask for a new one.
+        let adopts = (clean, state, present) == (false, false, true);
+        assert_eq!(cell(V311, true), in_v311);
+        assert_eq!(cell(V5, true), if adopts { Cell::Empty } else { in_v5 });
     }
 }
 
 #[test]
 fn a_session_that_the_client_does_not_know_can_be_adopted() {
     let mut config = durable(Version::V5);
-    config.adopt_session = true;
+    assert!(config.adopt_session);
     let connack = ConnAck { session_present: true, ..ConnAck::default() };
     let mut solo = Solo::accepted(config.clone(), connack.clone());
     assert!(solo.is_open());

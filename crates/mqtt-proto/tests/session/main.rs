@@ -18,6 +18,7 @@ mod keepalive;
 mod limits;
 mod problem_information;
 mod qos;
+mod random;
 mod reported;
 mod resume;
 mod server;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use mqtt_proto::{
     Accept, AckId, Client, ClientConfig, CloseReason, ConnAck, Connect, Event, Instant, Message,
-    Packet, Publish, QoS, ReasonCode, Server, ServerConfig, Session, SessionState, Subscribe, Text,
-    Token, TopicFilter, TopicName, TxBuf, Version, codec,
+    Packet, Phase, Publish, QoS, ReasonCode, Server, ServerConfig, Session, SessionState,
+    Subscribe, Text, Token, TopicFilter, TopicName, TxBuf, Version, codec,
 };
 
 /// Both versions that have a Session Present flag.
@@ -310,6 +310,12 @@ impl Pair {
         self.client.handle_timeout(self.now);
         self.server.handle_timeout(self.now);
         true
+    }
+
+    /// Tells whether the server goes on with what is published now.
+    pub fn resumable(&self) -> bool {
+        self.server.phase() == Phase::Connected
+            || self.stored.is_none() && !self.open && !self.connects.is_empty()
     }
 
     // --- what a test asks ---
