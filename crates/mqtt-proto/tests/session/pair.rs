@@ -291,6 +291,10 @@ impl Pair {
 
     /// Answers a CONNECT as a broker does: with the session that it has, if it has one.
     pub fn answer_connect(&mut self, connack: ConnAck) {
+        if self.server.phase() != Phase::Accepting {
+            // Cut meanwhile.
+            return;
+        }
         let known = self.connects.len() > 1 && !self.forgetful;
         let state = self.stored.take().filter(|_| known);
         if connack.reason.is_error() {
