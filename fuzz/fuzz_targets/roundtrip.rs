@@ -78,13 +78,13 @@ fn packet(u: &mut Unstructured<'_>) -> Result<Packet> {
             server_reference: maybe(u, text)?,
             properties: ack_properties(u)?,
         }),
-        _ => Packet::Auth(Auth {
+        _ => Packet::Auth(Box::new(Auth {
             reason: reason(u)?,
             authentication_method: maybe(u, text)?,
             authentication_data: maybe(u, data)?,
             reason_string: maybe(u, text)?,
             user_properties: user(u)?,
-        }),
+        })),
     })
 }
 

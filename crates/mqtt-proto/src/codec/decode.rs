@@ -142,7 +142,9 @@ impl Source<'_> {
     }
 }
 
-#[inline]
+/// The packets that streams consist of, read in place; the others are kept out of the way: together they
+/// would be too much to be inlined, and each packet would be moved once more.
+#[inline(always)]
 fn packet<'a>(
     source: &Source<'a>,
     body: Input<'a>,
@@ -150,22 +152,43 @@ fn packet<'a>(
     version: Version,
 ) -> Parsed<'a, Packet> {
     use PacketType::*;
-    let flags = header.first & 0x0F;
-    let Some(packet) = PacketType::from_u8(header.first >> 4) else {
-        return fail(source.frame, DecodeCause::PacketType);
-    };
+    match PacketType::from_u8(header.first >> 4) {
+        Some(Publish) => {
+            let (rest, publish) = publish(source, body, header, version)?;
+            Ok((rest, Packet::Publish(publish)))
+        }
+        Some(PubAck) => {
+            let (rest, ack) = ack(source, body, PubAck, version)?;
+            Ok((rest, Packet::PubAck(ack)))
+        }
+        Some(PubRec) => {
+            let (rest, ack) = ack(source, body, PubRec, version)?;
+            Ok((rest, Packet::PubRec(ack)))
+        }
+        Some(PubRel) => {
+            repeatable(source, header.first & 0x0F, version)?;
+            let (rest, ack) = ack(source, body, PubRel, version)?;
+            Ok((rest, Packet::PubRel(ack)))
+        }
+        Some(PubComp) => {
+            let (rest, ack) = ack(source, body, PubComp, version)?;
+            Ok((rest, Packet::PubComp(ack)))
+        }
+        Some(packet) => rare_packet(source, body, header, packet, version),
+        None => fail(source.frame, DecodeCause::PacketType),
+    }
+}
+
+#[inline(never)]
+fn rare_packet<'a>(
+    source: &Source<'a>,
+    body: Input<'a>,
+    header: Header,
+    packet: PacketType,
+    version: Version,
+) -> Parsed<'a, Packet> {
+    use PacketType::*;
     match packet {
-        Publish => publish(source, body, header, version)
-            .map(|(rest, publish)| (rest, Packet::Publish(publish))),
-        PubAck => ack(source, body, PubAck, version).map(|(rest, ack)| (rest, Packet::PubAck(ack))),
-        PubRec => ack(source, body, PubRec, version).map(|(rest, ack)| (rest, Packet::PubRec(ack))),
-        PubComp => {
-            ack(source, body, PubComp, version).map(|(rest, ack)| (rest, Packet::PubComp(ack)))
-        }
-        PubRel => {
-            repeatable(source, flags, version)?;
-            ack(source, body, PubRel, version).map(|(rest, ack)| (rest, Packet::PubRel(ack)))
-        }
         PingReq => end(body).map(|(rest, ())| (rest, Packet::PingReq)),
         PingResp => end(body).map(|(rest, ())| (rest, Packet::PingResp)),
         Connect => connect(source, body, version)
@@ -173,13 +196,13 @@ fn packet<'a>(
         ConnAck => connack(source, body, version)
             .map(|(rest, connack)| (rest, Packet::ConnAck(Box::new(connack)))),
         Subscribe => {
-            repeatable(source, flags, version)?;
+            repeatable(source, header.first & 0x0F, version)?;
             subscribe(source, body, version)
                 .map(|(rest, (id, subscribe))| (rest, Packet::Subscribe(id, Box::new(subscribe))))
         }
         SubAck => suback(source, body, version),
         Unsubscribe => {
-            repeatable(source, flags, version)?;
+            repeatable(source, header.first & 0x0F, version)?;
             unsubscribe(source, body, version).map(|(rest, (id, unsubscribe))| {
                 (rest, Packet::Unsubscribe(id, Box::new(unsubscribe)))
             })
@@ -188,9 +211,10 @@ fn packet<'a>(
         Disconnect => disconnect(source, body, version)
             .map(|(rest, disconnect)| (rest, Packet::Disconnect(disconnect))),
         Auth if version.is_v5() => {
-            auth(source, body).map(|(rest, auth)| (rest, Packet::Auth(auth)))
+            auth(source, body).map(|(rest, auth)| (rest, Packet::Auth(Box::new(auth))))
         }
-        Auth => fail(source.frame, DecodeCause::PacketType),
+        // AUTH of MQTT 3.x; the others are not rare.
+        _ => fail(source.frame, DecodeCause::PacketType),
     }
 }
 
@@ -201,7 +225,7 @@ fn repeatable<'a>(source: &Source<'a>, flags: u8, version: Version) -> Parsed<'a
 }
 
 /// Section 3.3.
-#[inline]
+#[inline(always)]
 fn publish<'a>(
     source: &Source<'a>,
     body: Input<'a>,
@@ -240,7 +264,7 @@ fn publish<'a>(
 }
 
 /// Sections 3.4 to 3.7.
-#[inline]
+#[inline(always)]
 fn ack<'a>(
     source: &Source<'a>,
     body: Input<'a>,

@@ -241,7 +241,7 @@ fn body(packet: &Packet, version: Version, out: &mut impl Sink) {
         Packet::Auth(packet) => {
             // The empty form means Success without a method; any other has both fields.
             let bare = packet.authentication_method.is_none();
-            reason_and_properties(packet.reason, packet, bare, out);
+            reason_and_properties(packet.reason, &**packet, bare, out);
         }
     }
 }

@@ -174,7 +174,7 @@ impl Client {
         }
     }
 
-    fn auth(&mut self, core: &mut Core, auth: Auth, now: Instant) -> Result<(), PeerError> {
+    fn auth(&mut self, core: &mut Core, auth: Box<Auth>, now: Instant) -> Result<(), PeerError> {
         let broken = |rule| protocol(PacketType::Auth, rule, ReasonCode::PROTOCOL_ERROR);
         self.check_auth(auth.authentication_method.as_ref()).map_err(broken)?;
         let connecting = core.phase() == Phase::Connecting;
@@ -190,7 +190,7 @@ impl Client {
                 link.timers.set(Timer::Connect, Some(now + self.config.connect_timeout));
             }
         }
-        core.event(Event::Auth(Box::new(auth)));
+        core.event(Event::Auth(auth));
         Ok(())
     }
 }
@@ -311,7 +311,7 @@ impl Logic for Client {
                 "that step of the authentication is not a client's, or not now",
             ));
         }
-        let packet = core.fit(Packet::Auth(auth))?;
+        let packet = core.fit(Packet::Auth(Box::new(auth)))?;
         if let Some(link) = core.link_mut() {
             link.auth_owed = false;
             link.handshake.push_back(packet);

@@ -347,7 +347,7 @@ impl Server {
                     link.auth_owed = false;
                     link.timers.stop(Timer::Connect);
                 }
-                core.event(Event::Auth(Box::new(auth)));
+                core.event(Event::Auth(auth));
                 Ok(())
             }
             Packet::Disconnect(disconnect) => self.disconnected(core, disconnect),
@@ -454,7 +454,7 @@ impl Logic for Server {
                 if let Some(link) = core.link_mut() {
                     link.auth_owed = false;
                 }
-                core.event(Event::Auth(Box::new(auth)));
+                core.event(Event::Auth(auth));
             }
             other => {
                 let rule = "a client does not send this, or not now";
@@ -503,7 +503,7 @@ impl Logic for Server {
             let rule = "that step of the authentication is not a server's, or not now";
             return Err(CommandError::Unexpected(rule));
         }
-        let packet = core.fit(Packet::Auth(auth))?;
+        let packet = core.fit(Packet::Auth(Box::new(auth)))?;
         let deadline = core.now() + self.config.connect_timeout;
         if let Some(link) = core.link_mut() {
             link.auth_owed = continues;

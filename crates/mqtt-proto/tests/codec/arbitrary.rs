@@ -373,5 +373,5 @@ fn auth() -> impl Strategy<Value = Packet> {
             user_properties,
         },
     );
-    prop_oneof![1 => Just(Auth::default()), 9 => full].prop_map(Packet::Auth)
+    prop_oneof![1 => Just(Auth::default()), 9 => full].prop_map(|auth| Packet::Auth(Box::new(auth)))
 }

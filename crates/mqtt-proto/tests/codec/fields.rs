@@ -467,7 +467,11 @@ fn binary_data_of_65_535_bytes_and_one_more() {
             Box::new(|len| {
                 let authentication_data = Some(data(len));
                 let authentication_method = method();
-                Packet::Auth(Auth { authentication_method, authentication_data, ..Auth::default() })
+                Packet::Auth(Box::new(Auth {
+                    authentication_method,
+                    authentication_data,
+                    ..Auth::default()
+                }))
             })
         }),
     ];

@@ -52,11 +52,11 @@ fn build(packet: PacketType, reason: ReasonCode) -> Packet {
             properties,
         }),
         Disconnect => Packet::Disconnect(mqtt_proto::Disconnect::new(reason)),
-        Auth => Packet::Auth(mqtt_proto::Auth {
+        Auth => Packet::Auth(Box::new(mqtt_proto::Auth {
             reason,
             authentication_method: Some(text("m")),
             ..Default::default()
-        }),
+        })),
         other => panic!("{other} has no reason code"),
     }
 }

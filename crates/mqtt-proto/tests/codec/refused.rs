@@ -325,8 +325,8 @@ fn properties_of_the_other_packets_only_in_5_0() {
         Packet::Disconnect(Disconnect { server_reference: Some(text("s")), ..bye() }),
         Packet::Disconnect(Disconnect { properties: why(), ..bye() }),
         // AUTH itself is of 5.0.
-        Packet::Auth(Auth::default()),
-        Packet::Auth(Auth { authentication_method: Some(text("m")), ..Auth::default() }),
+        Packet::Auth(Box::default()),
+        Packet::Auth(Box::new(Auth { authentication_method: Some(text("m")), ..Auth::default() })),
     ] {
         only_in_v5(&packet);
     }
@@ -419,9 +419,9 @@ fn auth_without_a_method() {
         Auth { reason_string: Some(text("why")), ..Auth::default() },
         Auth { user_properties: vec![(text("k"), text("v"))], ..Auth::default() },
     ] {
-        invalid(&Packet::Auth(auth), V5, DecodeCause::AuthenticationMethodMissing);
+        invalid(&Packet::Auth(Box::new(auth)), V5, DecodeCause::AuthenticationMethodMissing);
     }
-    assert_eq!(encode(&Packet::Auth(Auth::default()), V5), Ok(hex("F0 00")));
+    assert_eq!(encode(&Packet::Auth(Box::default()), V5), Ok(hex("F0 00")));
 }
 
 // covers: v5 MQTT-2.1.3-1, v5 MQTT-3.6.1-1, v5 MQTT-3.8.1-1, v5 MQTT-3.10.1-1

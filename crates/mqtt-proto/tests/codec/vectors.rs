@@ -199,6 +199,6 @@ fn sizes_and_auto_traits() {
     assert_eq!(shared::<mqtt_proto::AckProperties>(), word);
     assert!(shared::<PublishPacket>() <= 64, "{}", shared::<PublishPacket>());
     assert!(shared::<mqtt_proto::Ack>() <= 16);
-    assert!(shared::<Packet>() <= 128, "{}", shared::<Packet>());
+    assert!(shared::<Packet>() <= 64, "{}", shared::<Packet>());
     assert!(shared::<mqtt_proto::DecodeError>() <= 24);
 }

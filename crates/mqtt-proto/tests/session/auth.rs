@@ -97,7 +97,7 @@ fn each_step_has_its_own_time() {
     let mut client = Solo::client(config("m"));
     for _ in 0..3 {
         client.wait(secs(9));
-        client.feed(&Packet::Auth(step(CONTINUE, "m", "")));
+        client.feed(&Packet::Auth(Box::new(step(CONTINUE, "m", ""))));
         assert!(client.is_open());
     }
     client.wait(secs(10));
@@ -108,7 +108,7 @@ fn each_step_has_its_own_time() {
         server.session.authenticate(step(CONTINUE, "m", "")).unwrap();
         assert!(server.session.wants_input());
         server.wait(secs(9));
-        server.feed(&Packet::Auth(step(CONTINUE, "m", "")));
+        server.feed(&Packet::Auth(Box::new(step(CONTINUE, "m", ""))));
         assert!(matches!(server.events()[..], [Event::Auth(_)]));
         // Now it is the application's turn again.
         assert!(!server.session.wants_input());
@@ -128,7 +128,7 @@ fn a_server_may_refuse_at_any_step() {
             for _ in 0..steps {
                 solo.session.authenticate(step(CONTINUE, "m", "")).unwrap();
                 solo.sent();
-                solo.feed(&Packet::Auth(step(CONTINUE, "m", "")));
+                solo.feed(&Packet::Auth(Box::new(step(CONTINUE, "m", ""))));
             }
             solo.session.refuse(ConnAck::new(code), solo.now).unwrap();
             assert_eq!(solo.sent_raw(), [0x20, 3, 0, code.get(), 0]);
@@ -147,9 +147,9 @@ fn before_connack_a_client_says_nothing_but_auth_and_disconnect() {
     for (bytes, disconnects) in [
         (wire(&Packet::PingReq, Version::V5), false),
         (wire(&Packet::Connect(Box::new(connect("m"))), Version::V5), false),
-        (wire(&Packet::Auth(step(AGAIN, "m", "")), Version::V5), false),
-        (wire(&Packet::Auth(step(SUCCESS, "m", "")), Version::V5), false),
-        (wire(&Packet::Auth(step(CONTINUE, "other", "")), Version::V5), false),
+        (wire(&Packet::Auth(Box::new(step(AGAIN, "m", ""))), Version::V5), false),
+        (wire(&Packet::Auth(Box::new(step(SUCCESS, "m", ""))), Version::V5), false),
+        (wire(&Packet::Auth(Box::new(step(CONTINUE, "other", ""))), Version::V5), false),
         (wire(&Packet::Disconnect(Disconnect::default()), Version::V5), true),
     ] {
         let mut solo = asked("m");
@@ -172,18 +172,18 @@ fn without_a_method_or_with_another_there_is_no_auth() {
     let mut server = Solo::plain(Version::V5);
     server.session.authenticate(step(CONTINUE, "m", "")).unwrap_err();
     assert_eq!((client.sent_raw(), server.sent_raw()), (vec![], vec![]));
-    client.feed(&Packet::Auth(step(CONTINUE, "m", "")));
+    client.feed(&Packet::Auth(Box::new(step(CONTINUE, "m", ""))));
     client.closed_for(ReasonCode::PROTOCOL_ERROR);
-    server.feed(&Packet::Auth(step(AGAIN, "m", "")));
+    server.feed(&Packet::Auth(Box::new(step(AGAIN, "m", ""))));
     server.closed_for(ReasonCode::PROTOCOL_ERROR);
 
     let mut client = Solo::accepted(config("m"), connack("m"));
     client.session.authenticate(step(AGAIN, "other", "")).unwrap_err();
-    client.feed(&Packet::Auth(step(CONTINUE, "other", "")));
+    client.feed(&Packet::Auth(Box::new(step(CONTINUE, "other", ""))));
     client.closed_for(ReasonCode::PROTOCOL_ERROR);
     let mut server = serving("m");
     server.session.authenticate(step(CONTINUE, "other", "")).unwrap_err();
-    server.feed(&Packet::Auth(step(AGAIN, "other", "")));
+    server.feed(&Packet::Auth(Box::new(step(AGAIN, "other", ""))));
     server.closed_for(ReasonCode::PROTOCOL_ERROR);
 
     // CONNACK has the method of CONNECT, or none if that has none.
@@ -235,10 +235,10 @@ fn re_authentication_while_messages_flow() {
         assert!(pair.client.phase() == Phase::Connected && pair.client.is_idle());
     }
     let mut server = serving("m");
-    server.feed(&Packet::Auth(step(SUCCESS, "m", "")));
+    server.feed(&Packet::Auth(Box::new(step(SUCCESS, "m", ""))));
     server.closed_for(ReasonCode::PROTOCOL_ERROR);
     let mut client = Solo::accepted(config("m"), connack("m"));
-    client.feed(&Packet::Auth(step(AGAIN, "m", "")));
+    client.feed(&Packet::Auth(Box::new(step(AGAIN, "m", ""))));
     client.closed_for(ReasonCode::PROTOCOL_ERROR);
 }
 
@@ -274,8 +274,8 @@ fn auth_leaves_out_what_the_peer_does_not_take() {
         user_properties: vec![(text("u"), text("v"))],
         ..step(CONTINUE, "m", "d")
     };
-    let whole = wire(&Packet::Auth(chatty()), Version::V5).len() as u32;
-    let short = wire(&Packet::Auth(step(CONTINUE, "m", "d")), Version::V5).len() as u32;
+    let whole = wire(&Packet::Auth(Box::new(chatty())), Version::V5).len() as u32;
+    let short = wire(&Packet::Auth(Box::new(step(CONTINUE, "m", "d"))), Version::V5).len() as u32;
     for limit in [short - 1, short, whole - 1, whole] {
         let mut server = Solo::server(ServerConfig::default(), Version::V5);
         let connect = Connect { maximum_packet_size: Some(limit), ..connect("m") };

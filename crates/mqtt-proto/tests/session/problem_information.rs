@@ -115,8 +115,8 @@ fn a_client_that_did_not_want_them_leaves_a_server_that_sends_them() {
         (Packet::PubComp(ack(words(1))), false),
         (Packet::SubAck(suback), false),
         (Packet::UnsubAck(unsuback), false),
-        (Packet::Auth(auth(vec![(text("a"), text("b"))])), false),
-        (Packet::Auth(auth(Vec::new())), true),
+        (Packet::Auth(Box::new(auth(vec![(text("a"), text("b"))]))), false),
+        (Packet::Auth(Box::new(auth(Vec::new()))), true),
         (Packet::PubAck(ack(AckProperties::NONE)), true),
     ];
     for (packet, good) in cases {

@@ -336,7 +336,7 @@ pub fn one_of_each(version: Version) -> Vec<Vec<u8>> {
             authentication_method: Some(text("m")),
             ..mqtt_proto::Auth::default()
         };
-        all.push(wire(&Packet::Auth(auth), version));
+        all.push(wire(&Packet::Auth(Box::new(auth)), version));
     }
     all.push(publish_bytes(version, &message("a", "x", QoS::AtMostOnce), 0, false));
     all

@@ -509,18 +509,18 @@ fn disconnect_and_auth() -> Vec<Good> {
         }),
         good(ONLY_V5, "E0 01 8C", bye(ReasonCode::BAD_AUTHENTICATION_METHOD)),
         // covers: v5 X5-3.15.2-a
-        good(ONLY_V5, "F0 00", Packet::Auth(Auth::default())),
+        good(ONLY_V5, "F0 00", Packet::Auth(Box::default())),
         good(ONLY_V5, "F006 18 04 15 0001'm'", {
-            Packet::Auth(auth(ReasonCode::CONTINUE_AUTHENTICATION))
+            Packet::Auth(Box::new(auth(ReasonCode::CONTINUE_AUTHENTICATION)))
         }),
         good(ONLY_V5, "F017 19 15 15 0001'm' 16 000200FF 1F 0002'no' 26 0001'k' 0001'v'", {
-            Packet::Auth(Auth {
+            Packet::Auth(Box::new(Auth {
                 authentication_data: Some(Bytes::from_static(b"\x00\xFF")),
                 reason_string: some("no"),
                 user_properties: user(&[("k", "v")]),
                 ..auth(ReasonCode::RE_AUTHENTICATE)
-            })
+            }))
         }),
-        good(ONLY_V5, "F006 00 04 15 0001'm'", Packet::Auth(auth(ReasonCode::SUCCESS))),
+        good(ONLY_V5, "F006 00 04 15 0001'm'", Packet::Auth(Box::new(auth(ReasonCode::SUCCESS)))),
     ]
 }
