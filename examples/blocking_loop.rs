@@ -10,6 +10,7 @@
 use std::error::Error;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -69,7 +70,11 @@ impl Connection {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    server::report(run())
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let server = server::Server::from_args()?;
     let name = format!("blocking-loop-{}", std::process::id());
     let mut config = ClientConfig::new(Version::V311);

@@ -6,12 +6,17 @@
 //! ```
 
 use std::error::Error;
+use std::process::ExitCode;
 
 use mqtt_async::{Client, Config, QoS, Tcp, Version};
 
 mod server;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    server::report(run())
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let server = server::Server::from_args()?;
     smol::block_on(hello(&server.host, server.port))?;
     server.stop();
@@ -23,12 +28,19 @@ async fn hello(host: &str, port: u16) -> Result<(), Box<dyn Error>> {
     let name = format!("hello-{}", std::process::id());
 
     // A client is a handle and a driver: the handle gives commands, the driver does the work.
-    let config = Config::new(Version::V5).client_id(format!("{name}-subscriber"))?;
+    let mut config = Config::new(Version::V5).client_id(format!("{name}-subscriber"))?;
+    // A program that lives longer leaves the default: connect again, with backoff.
+    config.reconnect = None;
     let (subscriber, driver) = Client::new(config, Tcp::new(host, port));
     let subscribing = smol::spawn(driver);
-    let config = Config::new(Version::V5).client_id(format!("{name}-publisher"))?;
+    let mut config = Config::new(Version::V5).client_id(format!("{name}-publisher"))?;
+    config.reconnect = None;
     let (publisher, driver) = Client::new(config, Tcp::new(host, port));
     let publishing = smol::spawn(driver);
+
+    subscriber.connected().await?;
+    publisher.connected().await?;
+    println!("connected");
 
     // Every command returns at once, with a token that resolves to what the server said.
     let granted = subscriber.subscribe(format!("{name}/#"), QoS::ExactlyOnce)?.await?;

@@ -1,6 +1,7 @@
 //! What the examples share: the server to use, which is the embedded broker unless told otherwise.
 
 use std::error::Error;
+use std::process::ExitCode;
 
 use mqtt_broker::{Broker, BrokerConfig};
 
@@ -38,6 +39,17 @@ impl Server {
     pub(crate) fn stop(self) {
         if let Some(broker) = self.broker {
             broker.shutdown();
+        }
+    }
+}
+
+/// Says in one line what went wrong, if anything did.
+pub(crate) fn report(result: Result<(), Box<dyn Error>>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -6,17 +6,24 @@
 //! ```
 
 use std::error::Error;
+use std::process::ExitCode;
 
 use mqtt_async::{Client, Config, QoS, TokioTcp, TokioTimer, Version};
 
 mod server;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    server::report(run().await)
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let server = server::Server::from_args()?;
     let name = format!("tokio-hello-{}", std::process::id());
 
-    let config = Config::new(Version::V5).client_id(name.as_str())?;
+    let mut config = Config::new(Version::V5).client_id(name.as_str())?;
+    // A program that lives longer leaves the default: connect again, with backoff.
+    config.reconnect = None;
     let connector = TokioTcp::new(server.host.as_str(), server.port);
     let (client, driver) = Client::with_timer(config, connector, TokioTimer::new());
     let driver = tokio::spawn(driver);

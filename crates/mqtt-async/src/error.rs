@@ -241,7 +241,8 @@ impl StdError for PublishError {
     }
 }
 
-const CLOSED: &str = "the client is closing or has ended: it takes no more commands";
+const CLOSED: &str =
+    "the client is closing or has ended (`Status::last_error` says why): it takes no more commands";
 
 fn too_large(f: &mut fmt::Formatter<'_>, size: usize, limit: u32) -> fmt::Result {
     write!(f, "the packet takes {size} bytes, and the server's Maximum Packet Size is {limit}")
