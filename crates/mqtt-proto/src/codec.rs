@@ -10,11 +10,11 @@ mod frame;
 mod parse;
 mod props;
 
+pub use crate::packet::{PublishHeader, TopicAlias};
 pub(crate) use decode::{connect_level, decode_at};
 pub use decode::{connect_version, decode};
 pub use encode::{
-    MAX_REMAINING_LENGTH, PublishHeader, TopicAlias, encode, encode_publish, encoded_len,
-    publish_len, publish_packet,
+    MAX_REMAINING_LENGTH, encode, encode_publish, encoded_len, publish_len, publish_packet,
 };
 pub use frame::frame;
 pub(crate) use frame::header;

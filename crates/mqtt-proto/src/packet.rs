@@ -18,7 +18,9 @@ pub use connect::{Connect, Will};
 pub use disconnect::{Auth, Disconnect};
 pub use property::{Properties, Property, UserProperties};
 pub(crate) use property::{PropertyId, PropertyKind};
-pub use publish::{Publish, PublishFields, PublishPacket, PublishProperties};
+pub use publish::{
+    Publish, PublishFields, PublishHeader, PublishPacket, PublishProperties, TopicAlias,
+};
 pub use subscribe::{
     RetainHandling, SubAck, Subscribe, Subscription, SubscriptionOptions, UnsubAck, Unsubscribe,
 };

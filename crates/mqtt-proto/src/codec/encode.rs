@@ -18,7 +18,7 @@ use crate::types::{PacketId, QoS, Version};
 mod check;
 mod publish;
 
-pub use publish::{PublishHeader, TopicAlias, encode_publish, publish_len, publish_packet};
+pub use publish::{encode_publish, publish_len, publish_packet};
 
 /// The largest Remaining Length: MQTT 5.0 section 2.1.4.
 pub const MAX_REMAINING_LENGTH: usize = 268_435_455;

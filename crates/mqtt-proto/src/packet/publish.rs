@@ -177,6 +177,36 @@ impl From<PublishFields> for PublishProperties {
     }
 }
 
+/// What a PUBLISH packet has beside its message: all of it belongs to one connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PublishHeader {
+    /// Names the exchange: required for QoS 1 and 2, and ignored for QoS 0.
+    pub packet_id: Option<PacketId>,
+    /// Whether this packet was sent before.
+    pub dup: bool,
+    /// A number in place of the Topic Name, or to be learned with it. MQTT 5.0 only.
+    pub topic_alias: Option<TopicAlias>,
+    /// What is left of the Message Expiry Interval, in seconds; `None`: as the message says.
+    pub message_expiry_interval: Option<u32>,
+}
+
+/// Says how a Topic Alias is used: MQTT 5.0 section 3.3.2.3.4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TopicAlias {
+    /// The packet has the Topic Name too, and the receiver learns what the alias means.
+    Set(u16),
+    /// The Topic Name is left out: the receiver knows the alias.
+    Use(u16),
+}
+
+impl TopicAlias {
+    pub(crate) const fn number(self) -> u16 {
+        match self {
+            TopicAlias::Set(number) | TopicAlias::Use(number) => number,
+        }
+    }
+}
+
 /// A PUBLISH packet as the wire brings it: one handle to the block that was read.
 ///
 /// Topic, payload and properties are ranges of it; nothing is copied, and properties, which were

@@ -4,8 +4,7 @@ use alloc::collections::BTreeMap;
 
 use super::config::TopicAliases;
 use super::list::{Key, List};
-use crate::codec::TopicAlias;
-use crate::packet::Publish;
+use crate::packet::{Publish, TopicAlias};
 use crate::topic::TopicName;
 
 /// Topics shorter than this are sent as they are: the alias itself takes three bytes.

@@ -3,11 +3,10 @@
 use bytes::Bytes;
 
 use super::MAX_REMAINING_LENGTH;
-use super::publish::PublishHeader;
 use crate::error::{DecodeCause, EncodeError};
 use crate::packet::{
-    Ack, Auth, ConnAck, Connect, Disconnect, Packet, Publish, PublishPacket, PublishProperties,
-    SubAck, Subscribe, SubscriptionOptions, UnsubAck, Unsubscribe,
+    Ack, Auth, ConnAck, Connect, Disconnect, Packet, Publish, PublishHeader, PublishPacket,
+    PublishProperties, SubAck, Subscribe, SubscriptionOptions, UnsubAck, Unsubscribe,
 };
 use crate::reason::ReasonCode;
 use crate::text::MAX_FIELD;

@@ -5,39 +5,11 @@ use bytes::{Buf, Bytes};
 use super::{Count, Sink, check, variable_len};
 use crate::codec::decode;
 use crate::error::{DecodeCause, EncodeError};
-use crate::packet::{Packet, PropertyId as Id, Publish, PublishPacket, PublishProperties};
+use crate::packet::{
+    Packet, PropertyId as Id, Publish, PublishHeader, PublishPacket, PublishProperties, TopicAlias,
+};
 use crate::txbuf::TxBuf;
-use crate::types::{PacketId, Version};
-
-/// What a PUBLISH packet has beside its message: all of it belongs to one connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PublishHeader {
-    /// Names the exchange: required for QoS 1 and 2, and ignored for QoS 0.
-    pub packet_id: Option<PacketId>,
-    /// Whether this packet was sent before.
-    pub dup: bool,
-    /// A number in place of the Topic Name, or to be learned with it. MQTT 5.0 only.
-    pub topic_alias: Option<TopicAlias>,
-    /// What is left of the Message Expiry Interval, in seconds; `None`: as the message says.
-    pub message_expiry_interval: Option<u32>,
-}
-
-/// Says how a Topic Alias is used: MQTT 5.0 section 3.3.2.3.4.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TopicAlias {
-    /// The packet has the Topic Name too, and the receiver learns what the alias means.
-    Set(u16),
-    /// The Topic Name is left out: the receiver knows the alias.
-    Use(u16),
-}
-
-impl TopicAlias {
-    pub(super) const fn number(self) -> u16 {
-        match self {
-            TopicAlias::Set(number) | TopicAlias::Use(number) => number,
-        }
-    }
-}
+use crate::types::Version;
 
 /// The lengths of the parts of a PUBLISH.
 struct Lens {
