@@ -2,6 +2,7 @@
 
 pub mod model;
 pub mod operation;
+pub mod packets;
 pub mod pair;
 pub mod setup;
 pub mod side;

@@ -302,8 +302,8 @@ impl Pair {
         let Setup { client, server, .. } = &self.setup;
         let version = client.version;
         let (taken, packets) = match from {
-            true => self.client.take(bytes, version),
-            false => self.server.take(bytes, version),
+            true => self.client.take(bytes, &[version]),
+            false => self.server.take(bytes, &[version]),
         };
         let (in_flight, quota, limit) = match from {
             true => (client.max_in_flight, server.receive_maximum, server.maximum_packet_size),

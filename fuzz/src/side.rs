@@ -111,17 +111,24 @@ impl<R: Role> Side<R> {
         last.is_some()
     }
 
-    /// Takes bytes out of the output buffer, and the whole packets among all that were taken.
-    pub fn take(&mut self, bytes: usize, version: Version) -> (Vec<u8>, Vec<(usize, Packet)>) {
+    /// Takes bytes out of the output buffer, and the whole packets among all that were taken: they are
+    /// valid in one of those versions.
+    pub fn take(&mut self, bytes: usize, versions: &[Version]) -> (Vec<u8>, Vec<(usize, Packet)>) {
         let mut taken = vec![0; bytes.min(self.out.len())];
         self.out.copy_to_slice(&mut taken);
         self.sent.extend_from_slice(&taken);
         let mut packets = Vec::new();
         while let Some(frame) = codec::frame(&mut self.sent, u32::MAX).expect("a valid header") {
-            let packet = codec::decode(&frame, version).expect("a valid packet");
+            let packet = versions.iter().find_map(|version| codec::decode(&frame, *version).ok());
+            let packet = packet.unwrap_or_else(|| panic!("no packet of {versions:?}: {frame:?}"));
             packets.push((frame.len(), packet));
         }
         (taken, packets)
+    }
+
+    /// Tells whether all that was taken is whole packets.
+    pub fn is_whole(&self) -> bool {
+        self.sent.is_empty()
     }
 
     /// Forgets what belonged to a session that is gone.
