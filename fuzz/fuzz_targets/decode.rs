@@ -5,6 +5,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
+use mqtt_fuzz::allocated_at_most;
 use mqtt_proto::{Packet, TxBuf, Version, codec};
 
 fuzz_target!(|data: &[u8]| {
@@ -56,11 +57,4 @@ fn one(frame: &Bytes, version: Version) {
     let written = out.copy_to_bytes(out.remaining());
     let again = codec::decode(&written, version).expect("what was written can be read");
     assert_eq!(again, packet);
-}
-
-fn allocated_at_most<T>(limit: u64, work: impl FnOnce() -> T) -> T {
-    let mut result = None;
-    let info = allocation_counter::measure(|| result = Some(work()));
-    assert!(info.bytes_max <= limit, "{info:?}, and the limit is {limit}");
-    result.expect("the work was done")
 }
