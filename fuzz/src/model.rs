@@ -23,6 +23,8 @@ pub struct Message {
     /// Whether the receiver has refused it: then the sender may not know (MQTT-4.3.3-9).
     refused: bool,
     cancelled: bool,
+    /// Whether the receiver has answered, in whatever way.
+    answered: bool,
     /// The identifier with which it was last sent, and on which connection that was.
     sent: Option<(PacketId, u32)>,
 }
@@ -56,6 +58,7 @@ impl Messages {
             lost,
             refused: false,
             cancelled: false,
+            answered: false,
             sent: None,
         });
         self.all.len() - 1
@@ -81,8 +84,10 @@ impl Messages {
         number
     }
 
-    pub fn refused(&mut self, number: usize) {
-        self.all[number].refused = true;
+    /// The receiver acknowledges it.
+    pub fn answered(&mut self, number: usize, error: bool) {
+        self.all[number].answered = true;
+        self.all[number].refused |= error;
     }
 
     /// PUBREC came.
@@ -98,7 +103,8 @@ impl Messages {
         message.ended = true;
         // A client that has not heard yet that the session was lost takes new messages for old ones.
         let excused = message.qos == QoS::AtMostOnce || (message.lost && !message.from);
-        assert!(message.deliveries > 0 || excused, "acknowledged, and lost: {message:?}");
+        let taken = message.deliveries > 0 && message.answered;
+        assert!(taken || excused, "acknowledged, and not taken: {message:?}");
     }
 
     pub fn failed(&mut self, number: usize) {
@@ -127,9 +133,17 @@ impl Messages {
     }
 
     /// A packet was seen on the wire.
-    pub fn seen(&mut self, from: FromClient, packet: &Packet, link: u32, quota: u16) {
-        let Packet::Publish(publish) = packet else { return };
-        let Some(id) = publish.packet_id() else { return };
+    ///
+    /// Returns the number of a message that its receiver has to answer.
+    pub fn seen(
+        &mut self,
+        from: FromClient,
+        packet: &Packet,
+        link: u32,
+        quota: u16,
+    ) -> Option<usize> {
+        let Packet::Publish(publish) = packet else { return None };
+        let id = publish.packet_id()?;
         let number = number(&publish.payload());
         // A QoS 2 message ends at the earliest with this packet's answer.
         assert!(!self.all[number].ended && !self.all[number].received, "{:?}", self.all[number]);
@@ -144,6 +158,7 @@ impl Messages {
         assert_eq!(same, 1, "{id} stands for one message");
         let in_flight = others().filter(|(_, other)| *other == link).count();
         assert!(in_flight <= usize::from(quota), "{in_flight} in flight, and {quota} permitted");
+        Some(number)
     }
 
     /// Nothing is under way any more.

@@ -237,9 +237,7 @@ impl Pair {
 
     fn ack(&mut self, by: FromClient, index: usize, reason: ReasonCode) {
         let (ack, number) = if by { self.client.acks[index] } else { self.server.acks[index] };
-        if reason.is_error() {
-            self.messages.refused(number);
-        }
+        self.messages.answered(number, reason.is_error());
         if by {
             self.client.session.ack(ack, reason);
         } else {
@@ -318,7 +316,12 @@ impl Pair {
         for (len, packet) in packets {
             let first = matches!(packet, mqtt_proto::Packet::Connect(_));
             assert!(!v5 || first || len <= limit as usize, "{len} bytes: {packet:?}");
-            self.messages.seen(from, &packet, self.link, quota);
+            let number = self.messages.seen(from, &packet, self.link, quota);
+            if from {
+                self.client.check_stored(&packet, number);
+            } else {
+                self.server.check_stored(&packet, number);
+            }
         }
         let now = self.now;
         if from {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::{Buf, BytesMut};
 use mqtt_proto::{
-    AckId, Event, Instant, Packet, Phase, Role, Session, StoreOp, StoreSeq, Token, TxBuf, Version,
-    codec,
+    AckId, Event, Instant, Packet, Phase, Role, Session, StoreKey, StoreOp, StoreSeq, Token, TxBuf,
+    Version, codec,
 };
 
 pub struct Side<R: Role> {
@@ -129,6 +129,22 @@ impl<R: Role> Side<R> {
     /// Tells whether all that was taken is whole packets.
     pub fn is_whole(&self) -> bool {
         self.sent.is_empty()
+    }
+
+    /// Nothing leaves before what it says is durable; `number` is that of the message in a PUBLISH.
+    pub fn check_stored(&self, packet: &Packet, number: Option<usize>) {
+        let holds = |key: StoreKey| self.disk.contains(&key.to_bytes());
+        let stored = match packet {
+            _ if !self.journal => true,
+            Packet::Publish(_) if number.is_some() => {
+                let token = self.open.iter().find(|(_, command)| **command == number);
+                token.is_some_and(|(token, _)| holds(StoreKey::Outbound(*token)))
+            }
+            Packet::PubRec(ack) => ack.reason.is_error() || holds(StoreKey::Inbound(ack.packet_id)),
+            Packet::PubComp(ack) => !holds(StoreKey::Inbound(ack.packet_id)),
+            _ => true,
+        };
+        assert!(stored, "it left too early: {packet:?}");
     }
 
     /// Forgets what belonged to a session that is gone.
