@@ -112,6 +112,6 @@ fn packet(u: &mut Unstructured<'_>, version: Version) -> Result<Packet> {
         15 => Packet::PingReq,
         16 => Packet::PingResp,
         17 => Packet::Disconnect(Disconnect::new(reason)),
-        _ => Packet::Auth(auth(a)),
+        _ => Packet::Auth(Box::new(auth(a))),
     })
 }
