@@ -34,6 +34,8 @@ pub struct Messages {
     all: Vec<Message>,
     /// The last message that came for the first time, by sender and QoS.
     last: [[Option<usize>; 3]; 2],
+    /// The last message on the wire and its connection, by sender.
+    last_sent: [(u32, Option<usize>); 2],
 }
 
 impl Messages {
@@ -143,8 +145,11 @@ impl Messages {
         quota: u16,
     ) -> Option<usize> {
         let Packet::Publish(publish) = packet else { return None };
-        let id = publish.packet_id()?;
         let number = number(&publish.payload());
+        let (before, last) = &mut self.last_sent[usize::from(from)];
+        assert!(*before != link || *last < Some(number), "{number} was sent after {last:?}");
+        (*before, *last) = (link, Some(number));
+        let id = publish.packet_id()?;
         // A QoS 2 message ends at the earliest with this packet's answer.
         assert!(!self.all[number].ended && !self.all[number].received, "{:?}", self.all[number]);
         let again = self.all[number].sent.is_some();

@@ -56,6 +56,13 @@ pub enum Operation {
     },
     /// The server forgets the session before the next connection.
     Forget,
+    /// The next connection has other limits.
+    Change {
+        client: u16,
+        server: u16,
+        aliases: u16,
+        clean: bool,
+    },
     /// All that is under way arrives.
     Settle,
 }
@@ -90,6 +97,12 @@ impl<'a> Arbitrary<'a> for Operation {
             26 => Operation::Refuse,
             27 | 28 => Operation::Sync { by, writes: usize::from(b) + 1 },
             29 => Operation::Forget,
+            30 => Operation::Change {
+                client: u16::from(a & 3) + 1,
+                server: u16::from(a >> 2 & 3) + 1,
+                aliases: u16::from(a >> 4 & 3),
+                clean: b & 1 == 1,
+            },
             _ => Operation::Settle,
         })
     }

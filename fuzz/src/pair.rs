@@ -33,6 +33,10 @@ pub struct Pair {
     /// SUBSCRIBE and UNSUBSCRIBE that came, and how many filters they have.
     requests: Vec<(RequestId, usize)>,
     link: u32,
+    /// The Receive Maximums of this connection: the client's and the server's.
+    quotas: (u16, u16),
+    /// What the next CONNACK says.
+    connack: ConnAck,
 }
 
 impl Pair {
@@ -51,6 +55,11 @@ impl Pair {
             unaware: false,
             requests: Vec::new(),
             link: 0,
+            quotas: (0, 0),
+            connack: ConnAck {
+                receive_maximum: Some(setup.server.receive_maximum),
+                ..ConnAck::default()
+            },
             setup,
         }
     }
@@ -137,6 +146,19 @@ impl Pair {
             }
             // CONNACK of MQTT 3.1 cannot say that the session is gone.
             Operation::Forget => self.forget |= self.setup.client.version != Version::V31,
+            Operation::Change { client, server, aliases, clean } => {
+                self.connack.receive_maximum = Some(server);
+                self.connack.topic_alias_maximum = Some(aliases);
+                let config = self.client.session.config_mut();
+                // Only these versions say what became of the session.
+                if config.version != Version::V31 {
+                    config.connect.clean_start = clean;
+                }
+                if config.version.is_v5() {
+                    config.connect.receive_maximum = Some(client);
+                    config.connect.topic_alias_maximum = Some(aliases);
+                }
+            }
             Operation::Settle => {
                 self.settle();
             }
@@ -266,6 +288,8 @@ impl Pair {
             self.stored = Some(old.into_state());
         }
         self.server.full = false;
+        let connect = &self.client.session.config().connect;
+        self.quotas.0 = connect.receive_maximum.unwrap_or(u16::MAX);
         self.client.open(self.now);
         self.server.open(self.now);
     }
@@ -289,7 +313,8 @@ impl Pair {
             self.unaware = true;
         }
         self.forget = false;
-        let accept = Accept { connack: ConnAck::default(), state };
+        self.quotas.1 = self.connack.receive_maximum.unwrap_or(u16::MAX);
+        let accept = Accept { connack: self.connack.clone(), state };
         self.server.session.accept(accept, self.now).expect("it waits to be accepted");
         self.known = true;
         self.server.session.handle_input(&mut self.server.arrived, self.now);
@@ -304,10 +329,10 @@ impl Pair {
             false => self.server.take(bytes, &[version]),
         };
         let (in_flight, quota, limit) = match from {
-            true => (client.max_in_flight, server.receive_maximum, server.maximum_packet_size),
+            true => (client.max_in_flight, self.quotas.1, server.maximum_packet_size),
             false => (
                 server.max_in_flight,
-                client.connect.receive_maximum.unwrap_or(u16::MAX),
+                self.quotas.0,
                 client.connect.maximum_packet_size.unwrap_or(u32::MAX),
             ),
         };
@@ -390,9 +415,8 @@ impl Pair {
     fn client_event(&mut self, event: Event) {
         match event {
             Event::Connected { resumed, .. } => {
-                let config = self.client.session.config();
-                let goes_on = match config.version {
-                    Version::V31 => !config.connect.clean_start,
+                let goes_on = match self.setup.client.version {
+                    Version::V31 => !self.clean,
                     _ => resumed,
                 };
                 if !goes_on && self.unaware {

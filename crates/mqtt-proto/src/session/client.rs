@@ -1,6 +1,7 @@
 //! The client's side of a session.
 
 use alloc::boxed::Box;
+use core::time::Duration;
 
 use bytes::BytesMut;
 
@@ -24,9 +25,25 @@ use crate::types::{PacketId, PacketType, QoS, Token, Version};
 #[derive(Debug)]
 pub struct Client {
     config: ClientConfig,
+    /// What of it this connection was made with: the caller may have changed it since.
+    asked: Asked,
     /// The Session Expiry Interval of the last connection that was accepted: above 0, a clean start is
     /// over.
     session_expiry: u32,
+}
+
+/// What decides how the answers to CONNECT are taken.
+#[derive(Debug, Default)]
+struct Asked {
+    clean_start: bool,
+    keep_alive: u16,
+    session_expiry_interval: Option<u32>,
+    receive_maximum: Option<u16>,
+    authentication_method: Option<Text>,
+    max_in_flight: u16,
+    connect_timeout: Duration,
+    resend_lost_qos2: bool,
+    adopt_session: bool,
 }
 
 impl Client {
@@ -53,7 +70,7 @@ impl Client {
 
     fn request(&self, core: &mut Core, request: Request) -> Result<Token, CommandError> {
         let packet = request.into_packet(PacketId::MIN);
-        let size = codec::encoded_len(&packet, self.config.version)?;
+        let size = codec::encoded_len(&packet, self.version(core))?;
         if let Some(limits) = core.limits()
             && size > limits.maximum_packet_size as usize
         {
@@ -90,7 +107,7 @@ impl Role for Client {
             maximum_qos: QoS::ExactlyOnce,
             retain_available: true,
         };
-        (Client { config, session_expiry: 0 }, settings)
+        (Client { config, asked: Asked::default(), session_expiry: 0 }, settings)
     }
 }
 
@@ -101,7 +118,12 @@ impl ClientConfig {
 }
 
 impl Client {
-    /// Tells whether CONNECT asks for a new session.
+    /// Returns the version of this connection, or of the next one.
+    fn version(&self, core: &Core) -> Version {
+        core.link().map_or(self.config.version, |link| link.version)
+    }
+
+    /// Tells whether the next CONNECT asks for a new session.
     fn cleans(&self) -> bool {
         let goes_on = self.config.version.is_v5() && self.session_expiry > 0;
         self.config.connect.clean_start && !goes_on
@@ -118,18 +140,18 @@ impl Client {
             core.end(CloseReason::Refused(connack));
             return Ok(());
         }
-        let cleans = self.cleans();
-        let version = self.config.version;
+        let asked = &self.asked;
+        let cleans = asked.clean_start;
+        let version = self.version(core);
         if connack.session_present && cleans {
             let rule = "Session Present is set although CONNECT asked for a new session";
             return Err(broken(rule, ReasonCode::PROTOCOL_ERROR));
         }
-        if connack.session_present && version.is_v5() && core.is_new() && !self.config.adopt_session
-        {
+        if connack.session_present && version.is_v5() && core.is_new() && !asked.adopt_session {
             core.end_for(CloseReason::SessionUnknown, ReasonCode::PROTOCOL_ERROR);
             return Ok(());
         }
-        if connack.authentication_method != self.config.connect.authentication_method {
+        if connack.authentication_method != asked.authentication_method {
             let rule = "the Authentication Method is not that of CONNECT";
             return Err(broken(rule, ReasonCode::PROTOCOL_ERROR));
         }
@@ -137,8 +159,7 @@ impl Client {
             self.config.connect.client_id = assigned.clone().into_owned();
         }
         // The server's word replaces the wish: section 3.2.2.3.2.
-        let expiry =
-            connack.session_expiry_interval.or(self.config.connect.session_expiry_interval);
+        let expiry = connack.session_expiry_interval.or(asked.session_expiry_interval);
         self.session_expiry = expiry.unwrap_or(0);
         // CONNACK of MQTT 3.1 does not tell whether there is a session: with Clean Session 0 the client
         // has to take it that there is.
@@ -146,27 +167,27 @@ impl Client {
             Version::V31 => cleans,
             Version::V311 | Version::V5 => !connack.session_present,
         };
-        let keep_alive = connack.server_keep_alive.unwrap_or(self.config.connect.keep_alive);
-        let limits = Limits::of_server(&connack, self.config.max_in_flight);
+        let keep_alive = connack.server_keep_alive.unwrap_or(asked.keep_alive);
+        let limits = Limits::of_server(&connack, asked.max_in_flight);
         let receive_maximum = match version {
-            Version::V5 => self.config.connect.receive_maximum.unwrap_or(u16::MAX).into(),
+            Version::V5 => asked.receive_maximum.unwrap_or(u16::MAX).into(),
             _ => u32::MAX,
         };
         core.event(Event::Connected { resumed: connack.session_present, connack });
         if lost {
             // MQTT-4.4.0-1 of 3.1.1 knows no exception: with Clean Session 0, what is in flight is sent
             // again with its identifiers.
-            core.session_lost(!version.is_v5() && !cleans, self.config.resend_lost_qos2);
+            core.session_lost(!version.is_v5() && !cleans, asked.resend_lost_qos2);
         }
         if let Some(link) = core.link_mut() {
-            link.keep_alive = core::time::Duration::from_secs(keep_alive.into());
+            link.keep_alive = Duration::from_secs(keep_alive.into());
         }
         core.establish(limits, receive_maximum, now);
         Ok(())
     }
 
     fn check_auth(&self, method: Option<&Text>) -> Result<(), &'static str> {
-        match &self.config.connect.authentication_method {
+        match &self.asked.authentication_method {
             None => Err("CONNECT has no Authentication Method"),
             // The empty form of AUTH has no method, and means Success.
             Some(own) if method.is_none_or(|method| method == own) => Ok(()),
@@ -187,7 +208,7 @@ impl Client {
             link.auth_owed = auth.reason == ReasonCode::CONTINUE_AUTHENTICATION;
             if connecting {
                 // The server is at it: the time begins anew with each step.
-                link.timers.set(Timer::Connect, Some(now + self.config.connect_timeout));
+                link.timers.set(Timer::Connect, Some(now + self.asked.connect_timeout));
             }
         }
         core.event(Event::Auth(auth));
@@ -199,6 +220,17 @@ impl Logic for Client {
     fn open(&mut self, core: &mut Core, now: Instant) {
         let mut connect = self.config.connect.clone();
         connect.clean_start = self.cleans();
+        self.asked = Asked {
+            clean_start: connect.clean_start,
+            keep_alive: connect.keep_alive,
+            session_expiry_interval: connect.session_expiry_interval,
+            receive_maximum: connect.receive_maximum,
+            authentication_method: connect.authentication_method.clone(),
+            max_in_flight: self.config.max_in_flight,
+            connect_timeout: self.config.connect_timeout,
+            resend_lost_qos2: self.config.resend_lost_qos2,
+            adopt_session: self.config.adopt_session,
+        };
         let maximum_packet_size = self.config.own_maximum_packet_size();
         core.settings.maximum_packet_size = maximum_packet_size;
         core.settings.version = Some(self.config.version);
@@ -227,7 +259,7 @@ impl Logic for Client {
         let Some(frame) = codec::frame(input, core.settings.maximum_packet_size)? else {
             return Ok(false);
         };
-        match codec::decode(&frame, self.config.version)? {
+        match codec::decode(&frame, self.version(core))? {
             Packet::ConnAck(connack) => self.connack(core, connack, now)?,
             Packet::Auth(auth) => self.auth(core, auth, now)?,
             other => {
@@ -248,7 +280,7 @@ impl Logic for Client {
                 }
                 Ok(())
             }
-            Packet::Disconnect(disconnect) if self.config.version.is_v5() => {
+            Packet::Disconnect(disconnect) if self.version(core).is_v5() => {
                 core.end(CloseReason::Disconnected(Box::new(disconnect)));
                 Ok(())
             }
@@ -276,8 +308,8 @@ impl Logic for Client {
         }
     }
 
-    fn check_disconnect(&self, _: &Core, disconnect: &Disconnect) -> Result<(), CommandError> {
-        let version = self.config.version;
+    fn check_disconnect(&self, core: &Core, disconnect: &Disconnect) -> Result<(), CommandError> {
+        let version = self.version(core);
         codec::encoded_len(&Packet::Disconnect(disconnect.clone()), version)?;
         if disconnect.server_reference.is_some() {
             return Err(CommandError::NotSupported("a Server Reference from a client"));
@@ -287,7 +319,7 @@ impl Logic for Client {
         {
             return Err(CommandError::NotSupported("a reason that only a server gives"));
         }
-        let never = self.config.connect.session_expiry_interval.unwrap_or(0) == 0;
+        let never = self.asked.session_expiry_interval.unwrap_or(0) == 0;
         if never && disconnect.session_expiry_interval.is_some_and(|seconds| seconds > 0) {
             // MQTT 5.0 section 3.14.2.2.2.
             let what = "a Session Expiry Interval above 0 after one of 0 in CONNECT";

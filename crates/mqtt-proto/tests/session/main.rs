@@ -13,6 +13,7 @@ mod alias_out;
 mod auth;
 mod connect;
 mod flow;
+mod fuzzed;
 mod handshake;
 mod keepalive;
 mod limits;
