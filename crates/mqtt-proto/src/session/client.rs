@@ -30,6 +30,9 @@ pub struct Client {
     /// The Session Expiry Interval of the last connection that was accepted: above 0, a clean start is
     /// over.
     session_expiry: u32,
+    /// Whether the last connection that was accepted had Clean Session 1: in MQTT 3.x its session ended
+    /// with it, and nothing of that is used again (MQTT-3.1.2-6).
+    session_ended: bool,
 }
 
 /// What decides how the answers to CONNECT are taken.
@@ -107,7 +110,10 @@ impl Role for Client {
             maximum_qos: QoS::ExactlyOnce,
             retain_available: true,
         };
-        (Client { config, asked: Asked::default(), session_expiry: 0 }, settings)
+        (
+            Client { config, asked: Asked::default(), session_expiry: 0, session_ended: false },
+            settings,
+        )
     }
 }
 
@@ -161,10 +167,11 @@ impl Client {
         // The server's word replaces the wish: section 3.2.2.3.2.
         let expiry = connack.session_expiry_interval.or(asked.session_expiry_interval);
         self.session_expiry = expiry.unwrap_or(0);
+        let clean_before = core::mem::replace(&mut self.session_ended, cleans && !version.is_v5());
         // CONNACK of MQTT 3.1 does not tell whether there is a session: with Clean Session 0 the client
         // has to take it that there is.
         let lost = match version {
-            Version::V31 => cleans,
+            Version::V31 => cleans || clean_before,
             Version::V311 | Version::V5 => !connack.session_present,
         };
         let keep_alive = connack.server_keep_alive.unwrap_or(asked.keep_alive);
@@ -177,7 +184,8 @@ impl Client {
         if lost {
             // MQTT-4.4.0-1 of 3.1.1 knows no exception: with Clean Session 0, what is in flight is sent
             // again with its identifiers.
-            core.session_lost(!version.is_v5() && !cleans, asked.resend_lost_qos2);
+            let keeps = !version.is_v5() && !cleans && !clean_before;
+            core.session_lost(keeps, asked.resend_lost_qos2);
         }
         if let Some(link) = core.link_mut() {
             link.keep_alive = Duration::from_secs(keep_alive.into());

@@ -121,8 +121,8 @@ pub struct Core {
     pub(super) settings: Settings,
     state: SessionState,
     connection: Option<Connection>,
-    /// A packet that is sent although its connection has ended for this side: DISCONNECT or CONNACK.
-    last_words: Option<(Version, Packet)>,
+    /// What is sent although its connection has ended for this side: DISCONNECT or CONNACK.
+    last_words: VecDeque<(Version, Packet)>,
     events: VecDeque<Event>,
     now: Instant,
     /// The size of the smallest message that was handed back: `Writable` follows once it has room.
@@ -160,7 +160,7 @@ impl Core {
             settings,
             state,
             connection: None,
-            last_words: None,
+            last_words: VecDeque::new(),
             events: VecDeque::new(),
             now: Instant::EPOCH,
             refused: None,
@@ -184,7 +184,7 @@ impl Core {
 
     /// Begins a connection.
     pub(super) fn open(&mut self, version: Version, limits: Limits) {
-        self.last_words = None;
+        self.last_words.clear();
         self.connection = Some(Connection {
             link: Link::new(version, limits),
             sending: Sending::default(),
@@ -257,12 +257,16 @@ impl Core {
 
     /// Ends the connection, and sends one more packet if there is one to say why.
     pub(super) fn end_with(&mut self, reason: CloseReason, last: Option<Packet>) {
-        if let Some(connection) = &self.connection {
+        if let Some(Connection { link, .. }) = &mut self.connection
+            && let Some(mut packet) = last
             // A peer that takes not even that much is told nothing.
-            let link = &connection.link;
-            self.last_words = last.and_then(|mut packet| {
-                link.shorten(&mut packet).is_ok_and(|fits| fits).then_some((link.version, packet))
-            });
+            && link.shorten(&mut packet).is_ok_and(|fits| fits)
+        {
+            // Nothing comes before CONNACK (MQTT-3.2.0-1): one that has not left goes first.
+            let accepted = matches!(link.phase, Phase::Connected | Phase::Closing);
+            let before = core::mem::take(&mut link.handshake).into_iter().filter(|_| accepted);
+            let version = link.version;
+            self.last_words = before.chain([packet]).map(|packet| (version, packet)).collect();
         }
         self.end(reason);
     }
@@ -284,7 +288,7 @@ impl Core {
     }
 
     pub(super) fn eof(&mut self) {
-        self.last_words = None;
+        self.last_words.clear();
         self.end(CloseReason::Eof);
     }
 

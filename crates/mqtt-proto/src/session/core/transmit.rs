@@ -126,7 +126,7 @@ impl Core {
             self.make_writable();
             self.watch_writing(out, now);
         }
-        if let Some((version, packet)) = self.last_words.take() {
+        for (version, packet) in core::mem::take(&mut self.last_words) {
             let _ = codec::encode(&packet, version, out);
         }
         out.len() > before
