@@ -244,6 +244,10 @@ impl Core {
         if !keep_outbound {
             self.state.outbound.session_lost(resend_qos2, &mut self.events);
         }
+        let forgotten = self.state.outbound.journal.latest();
+        if let Some(link) = self.link_mut() {
+            link.forgotten = forgotten;
+        }
         self.make_writable();
     }
 

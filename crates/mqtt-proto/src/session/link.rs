@@ -58,6 +58,9 @@ pub(super) struct Link {
     pub(super) handshake: VecDeque<Packet>,
     /// Answers, each with what has to be durable before it may leave.
     pub(super) replies: VecDeque<(StoreSeq, Reply)>,
+    /// What has to be durable before anything leaves: that a lost session is forgotten. Otherwise a restart
+    /// would bring its messages back into the new one.
+    pub(super) forgotten: StoreSeq,
     /// How much of a packet lay in the input when it was last looked at.
     pub(super) partial: usize,
     /// Whether the next step of an authentication is the client's.
@@ -92,6 +95,7 @@ impl Link {
             keep_alive: core::time::Duration::ZERO,
             handshake: VecDeque::new(),
             replies: VecDeque::new(),
+            forgotten: StoreSeq::default(),
             partial: 0,
             auth_owed: false,
             sent_at: Instant::EPOCH,

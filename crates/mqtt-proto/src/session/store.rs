@@ -175,6 +175,11 @@ impl Journal {
         seq <= self.stored
     }
 
+    /// Returns what has to be durable before everything up to now is.
+    pub(super) const fn latest(&self) -> StoreSeq {
+        self.last
+    }
+
     pub(super) fn poll(&mut self) -> Option<StoreOp> {
         self.ops.pop_front()
     }

@@ -266,6 +266,8 @@ impl Node {
     // ---- the oracle's view of the sessions ----
 
     pub fn bounded(&mut self) -> Check {
+        self.up.no_live_identifier_is_reused()?;
+        self.down.no_live_identifier_is_reused()?;
         memory_is_bounded(&self.client.session.stats(), &self.client.config.bounds)?;
         memory_is_bounded(&self.server.session.stats(), &self.server.config.bounds)?;
         for side in SIDES {

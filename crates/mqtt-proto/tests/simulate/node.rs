@@ -240,7 +240,7 @@ impl Node {
         }
         for (packet, len) in fresh {
             if self.loud {
-                eprintln!("    {} {side:?} sends {packet:?}", self.name);
+                eprintln!("    {} {side:?} sends {}", self.name, wire::brief(&packet));
             }
             self.tally.packets += 1;
             let (mut own, mut other) = self.parts(side, conn);
@@ -308,7 +308,7 @@ impl Node {
         let from = if to == Side::Client { Side::Server } else { Side::Client };
         for packet in packets {
             if self.loud {
-                eprintln!("    {} {to:?} gets {packet:?}", self.name);
+                eprintln!("    {} {to:?} gets {}", self.name, wire::brief(&packet));
             }
             if to == Side::Server && !matches!(packet, Packet::Connect(_)) {
                 self.record.confirmed = true;

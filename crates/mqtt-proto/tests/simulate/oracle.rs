@@ -103,6 +103,9 @@ pub struct Flow {
     tokens: BTreeMap<Token, Option<u64>>,
     pub ids: BTreeMap<PacketId, Owner>,
     pub held: BTreeMap<PacketId, Held>,
+    /// Messages whose identifier was taken by others: they have to have ended, which is told a little
+    /// later.
+    evicted: Vec<u64>,
     /// The last message that came with an identifier.
     pub last_held: BTreeMap<PacketId, u64>,
     pub received: u64,
@@ -295,6 +298,30 @@ impl Flow {
     /// The connection of a client has ended: its requests give their identifiers back.
     pub fn requests_end(&mut self) {
         self.ids.retain(|_, owner| *owner != Owner::Request);
+    }
+
+    /// An identifier is sent with something.
+    pub fn takes(&mut self, id: PacketId, owner: Owner) -> Check {
+        match self.ids.insert(id, owner) {
+            Some(before) if before == owner && owner != Owner::Request => {}
+            Some(Owner::Message(number)) => self.evicted.push(number),
+            Some(Owner::Request) => {
+                let detail = format!("{id} of a request for {owner:?}");
+                return Err(Fault { rule: "no_live_identifier_is_reused", detail });
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// All events are in: whose identifier was taken has to have ended.
+    pub fn no_live_identifier_is_reused(&mut self) -> Check {
+        for number in std::mem::take(&mut self.evicted) {
+            let entry = &self.entries[&number];
+            let ended = entry.end != End::Open;
+            ensure!(ended, "no_live_identifier_is_reused", "{number} {entry:?}");
+        }
+        Ok(())
     }
 
     // ---- the receiver ----

@@ -140,6 +140,32 @@ impl Watch {
     }
 }
 
+/// A packet in a few words, with the number of a message.
+pub fn brief(packet: &Packet) -> String {
+    let name = packet.packet_type();
+    match packet {
+        Packet::Publish(publish) => {
+            let number = number_of(publish.payload_bytes()).unwrap_or(0);
+            let (qos, dup) = (publish.qos(), publish.dup());
+            let id = publish.packet_id().map_or(0, PacketId::get);
+            format!("{name} {id} of message {number}, {qos}, dup {dup}, {:?}", publish.topic())
+        }
+        Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack) => {
+            format!("{name} {} {}", ack.packet_id, ack.reason)
+        }
+        Packet::Connect(connect) => format!(
+            "{name} clean {} expiry {:?} receive maximum {:?}",
+            connect.clean_start, connect.session_expiry_interval, connect.receive_maximum
+        ),
+        Packet::ConnAck(connack) => format!(
+            "{name} present {} {} receive maximum {:?}",
+            connack.session_present, connack.reason, connack.receive_maximum
+        ),
+        Packet::Subscribe(id, _) | Packet::Unsubscribe(id, _) => format!("{name} {id}"),
+        _ => format!("{name}"),
+    }
+}
+
 /// A packet was encoded on `own`; `other` is the way back.
 pub fn sent(packet: &Packet, len: usize, own: &mut Part<'_>, other: &mut Part<'_>) -> Check {
     handshake_comes_first(packet, own.watch)?;
@@ -161,8 +187,7 @@ pub fn sent(packet: &Packet, len: usize, own: &mut Part<'_>, other: &mut Part<'_
         Packet::Publish(publish) => publish_sent(publish, own)?,
         Packet::PubRel(ack) => pubrel_sent(ack, own)?,
         Packet::Subscribe(id, _) | Packet::Unsubscribe(id, _) => {
-            let live = own.flow.ids.insert(*id, Owner::Request);
-            ensure!(live.is_none(), "no_live_identifier_is_reused", "{id} {live:?} {packet:?}");
+            own.flow.takes(*id, Owner::Request)?;
         }
         Packet::PubAck(ack) => puback_sent(ack, other)?,
         Packet::PubRec(ack) => pubrec_sent(ack, other, own.disk)?,
@@ -213,14 +238,13 @@ fn publish_sent(publish: &PublishPacket, own: &mut Part<'_>) -> Check {
     let same = entry.id.is_none_or(|before| before == id);
     ensure!(same, "a_message_keeps_its_identifier", "{number} {id} {entry:?}");
     entry.id = Some(id);
-    let owner = flow.ids.insert(id, Owner::Message(number));
-    let free = owner.is_none_or(|owner| owner == Owner::Message(number));
-    ensure!(free, "no_live_identifier_is_reused", "{id} of {owner:?} for {number}");
+    flow.takes(id, Owner::Message(number))?;
     watch.open.insert(id);
     let quota = watch.receive_maximum.min(*max_in_flight);
     let open = watch.open.len();
     ensure!(open <= usize::from(quota), "quota", "{open} {quota} {:?}", watch.open);
     if let Some(disk) = disk {
+        let entry = &flow.entries[&number];
         let stored = disk.outbound(entry.token) == Some(3);
         ensure!(stored, "nothing_leaves_before_its_record", "PUBLISH {number} {entry:?}");
     }

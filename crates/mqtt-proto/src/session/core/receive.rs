@@ -130,7 +130,10 @@ impl Core {
                 };
                 let ack = Ack::new(ack.packet_id, reason);
                 let reply = Reply::Ack(PacketType::PubComp, ack);
-                link.replies.push_back((known.unwrap_or_default(), reply));
+                // An unknown exchange may have been forgotten just now, on the connection before: that
+                // has to be durable as well.
+                let stored = known.unwrap_or_else(|| outbound.journal.latest());
+                link.replies.push_back((stored, reply));
                 self.answer();
                 return Ok(());
             }

@@ -159,7 +159,8 @@ impl Core {
         while let Some(packet) = link.handshake.pop_front() {
             codec::encode(&packet, link.version, out).map_err(CloseReason::Local)?;
         }
-        if !matches!(link.phase, Phase::Connected | Phase::Closing) {
+        let accepted = matches!(link.phase, Phase::Connected | Phase::Closing);
+        if !accepted || !outbound.journal.has(link.forgotten) {
             return Ok(());
         }
         while !out.is_full()
