@@ -63,6 +63,9 @@ pub struct Entry {
     pub received: Option<u64>,
     /// The session was lost while this QoS 2 message was under way: it has to fail.
     doomed: bool,
+    /// It had ended, that was not durable, and a crash has brought it back: by then others have overtaken
+    /// it.
+    revived: bool,
     /// Whether the receiver's application ever had it.
     seen: bool,
     /// How often the receiver's application had it, and nothing excuses another time.
@@ -149,6 +152,7 @@ impl Flow {
             id: None,
             received: None,
             doomed: false,
+            revived: false,
             seen: false,
             deliveries: 0,
             taken: false,
@@ -286,6 +290,7 @@ impl Flow {
         self.waits = false;
         for (number, id, released) in kept.into_values() {
             let entry = self.entries.get_mut(&number).expect("a message for each token");
+            entry.revived |= entry.end != End::Open;
             // It may have ended, and the end was not durable: then it ends again.
             (entry.end, entry.sent, entry.id, entry.doomed) = (End::Open, true, id, false);
             entry.received = released.then_some(self.received);
@@ -348,8 +353,9 @@ impl Flow {
         if !entry.seen {
             entry.seen = true;
             let last = self.last_first;
-            ensure!(number > last, "first_deliveries_in_order", "{number} after {last}");
-            self.last_first = number;
+            let in_order = number > last || entry.revived;
+            ensure!(in_order, "first_deliveries_in_order", "{number} after {last}");
+            self.last_first = number.max(last);
         }
         let acknowledged = entry.qos != QoS::AtMostOnce;
         ensure!(message.ack.is_some() == acknowledged, "ack_ids_are_given", "{number}");

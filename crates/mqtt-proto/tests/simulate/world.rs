@@ -45,22 +45,22 @@ enum Step {
 
 /// Each step with its weight, and the factors that a run may give it.
 const STEPS: [(Step, u64, &[u64]); 21] = [
-    (Step::Publish, 6, &[1, 1, 3]),
-    (Step::Forward, 4, &[0, 1, 3]),
-    (Step::Transmit, 20, &[1, 2]),
-    (Step::Deliver, 20, &[1, 2]),
-    (Step::Answer, 8, &[0, 1, 3]),
-    (Step::Sync, 16, &[1, 2]),
-    (Step::Request, 1, &[0, 0, 1, 3]),
-    (Step::Grant, 1, &[0, 1, 3]),
-    (Step::Tick, 4, &[0, 1, 1, 3]),
-    (Step::Open, 8, &[1, 2]),
-    (Step::Cut, 1, &[0, 1, 2, 4]),
+    (Step::Publish, 12, &[1, 1, 3]),
+    (Step::Forward, 8, &[0, 1, 3]),
+    (Step::Transmit, 80, &[1, 2]),
+    (Step::Deliver, 80, &[1, 2]),
+    (Step::Answer, 25, &[0, 1, 3]),
+    (Step::Sync, 60, &[1, 2]),
+    (Step::Request, 2, &[0, 0, 1, 3]),
+    (Step::Grant, 2, &[0, 1, 3]),
+    (Step::Tick, 5, &[0, 1, 1, 4]),
+    (Step::Open, 20, &[1, 2]),
+    (Step::Cut, 2, &[0, 1, 2, 6]),
     (Step::Stall, 1, &[0, 0, 1]),
     (Step::Jump, 1, &[0, 0, 0, 1]),
-    (Step::CrashClient, 1, &[0, 0, 1, 2]),
-    (Step::CrashServer, 1, &[0, 0, 0, 1]),
-    (Step::RestartServer, 1, &[0, 0, 0, 1]),
+    (Step::CrashClient, 1, &[0, 1, 2, 4]),
+    (Step::CrashServer, 1, &[0, 0, 1, 2]),
+    (Step::RestartServer, 1, &[0, 0, 1]),
     (Step::Forget, 1, &[0, 0, 0, 1]),
     (Step::Disconnect, 1, &[0, 0, 1]),
     (Step::Cancel, 1, &[0, 1]),
@@ -129,7 +129,7 @@ impl World {
     }
 
     fn live(&mut self) -> Check {
-        let length = self.random.pick(&[60, 250, 1000]);
+        let length = self.random.pick(&[100, 400, 2000]);
         if self.loud {
             for node in &mut self.nodes {
                 node.loud = true;
