@@ -257,8 +257,12 @@ impl<R: Role> Session<R> {
     /// the packet may not be sent here.
     pub fn disconnect(&mut self, disconnect: Disconnect, now: Instant) -> Result<(), CommandError> {
         self.core.advance(now);
+        if self.core.phase() != Phase::Connected {
+            return Err(CommandError::NotConnected);
+        }
         self.role.check_disconnect(&self.core, &disconnect)?;
-        self.core.disconnect(disconnect)
+        self.core.disconnect(disconnect);
+        Ok(())
     }
 
     /// Sends a step of an enhanced authentication (MQTT 5.0 section 4.12).

@@ -296,12 +296,12 @@ impl Core {
         self.end(CloseReason::Eof);
     }
 
-    pub(super) fn disconnect(&mut self, disconnect: Disconnect) -> Result<(), CommandError> {
-        let connected = self.link_mut().filter(|link| link.phase == Phase::Connected);
-        let Some(link) = connected else { return Err(CommandError::NotConnected) };
-        link.phase = Phase::Closing;
-        link.disconnect = Some(disconnect);
-        Ok(())
+    /// Lets what may be sent now go before, and sends that last.
+    pub(super) fn disconnect(&mut self, disconnect: Disconnect) {
+        if let Some(link) = self.link_mut() {
+            link.phase = Phase::Closing;
+            link.disconnect = Some(disconnect);
+        }
     }
 
     /// Makes a packet fit what the peer takes, or says that it does not.
