@@ -24,10 +24,12 @@ fuzz_target!(|data: &[u8]| {
     });
 });
 
+/// One for each value of two bits.
+const VERSIONS: [Version; 4] = [Version::V5, Version::V311, Version::V5, Version::V31];
+
 fn run(u: &mut Unstructured<'_>) -> Result<()> {
     let [kind, a, b]: [u8; 3] = u.arbitrary()?;
-    let version =
-        [Version::V5, Version::V311, Version::V5, Version::V31][usize::from(kind >> 1 & 3)];
+    let version = VERSIONS[usize::from(kind >> 1 & 3)];
     let has = |bit: u8| a & 1 << bit != 0;
     let bounds = Bounds { messages: 4, bytes: 256, requests: 3 };
     let topic_aliases =
@@ -82,6 +84,11 @@ trait Command: Role {
     where
         Self: Sized;
 
+    /// Returns the version of the connection that begins now.
+    fn version(talk: &Talk<Self>) -> Version
+    where
+        Self: Sized;
+
     /// Returns the versions of which one is spoken on this connection.
     fn versions(talk: &Talk<Self>) -> Vec<Version>
     where
@@ -98,10 +105,17 @@ impl Command for Client {
                 session.config_mut().connect.clean_start = b & 1 == 0;
                 session.config_mut().resend_lost_qos2 = b & 2 == 0;
                 session.config_mut().adopt_session = b & 4 == 0;
+                if b & 8 != 0 {
+                    session.config_mut().version = VERSIONS[usize::from(b >> 6)];
+                }
                 return;
             }
         };
         talk.accepted(result.ok(), None);
+    }
+
+    fn version(talk: &Talk<Client>) -> Version {
+        talk.side.session.config().version
     }
 
     fn versions(talk: &Talk<Client>) -> Vec<Version> {
@@ -137,6 +151,10 @@ impl Command for Server {
                 let _ = session.grant(request, reasons);
             }
         }
+    }
+
+    fn version(talk: &Talk<Server>) -> Version {
+        talk.version
     }
 
     fn versions(talk: &Talk<Server>) -> Vec<Version> {
@@ -229,6 +247,7 @@ where
                 // All that came out of the last connection is whole packets.
                 self.take(usize::MAX);
                 self.connect = None;
+                self.version = R::version(self);
                 self.side.open(now);
             }
             25 => {
