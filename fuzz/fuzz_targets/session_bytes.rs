@@ -18,7 +18,7 @@ use mqtt_proto::{
 fuzz_target!(|data: &[u8]| {
     // What the largest packets take in memory for each of their bytes, with lists that double; and what a
     // session takes anyway.
-    allocated_at_most(400 * data.len() as u64 + 16 * 1024, || {
+    allocated_at_most(200 * data.len() as u64 + 16 * 1024, || {
         // It ends where the input does.
         let _ = run(&mut Unstructured::new(data));
     });
