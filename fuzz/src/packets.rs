@@ -49,6 +49,7 @@ fn packet(u: &mut Unstructured<'_>, version: Version) -> Result<Packet> {
         true => AckProperties::new(Some(text("why")), vec![(text("a"), text("b"))]),
         false => AckProperties::NONE,
     };
+    let answers = if has(4) { 2 } else { 1 };
     let ack = Ack { packet_id, reason, properties: properties.clone() };
     Ok(match kind % 20 {
         0 | 1 => Packet::Connect(Box::new(Connect {
@@ -104,9 +105,9 @@ fn packet(u: &mut Unstructured<'_>, version: Version) -> Result<Packet> {
             Packet::Subscribe(packet_id, Box::new(subscribe))
         }
         12 => Packet::Unsubscribe(packet_id, Box::new(Unsubscribe::new(filter("t/#")))),
-        13 => Packet::SubAck(SubAck { packet_id, reasons: vec![reason], properties }),
+        13 => Packet::SubAck(SubAck { packet_id, reasons: vec![reason; answers], properties }),
         14 => {
-            let reasons = if v5 { vec![reason] } else { Vec::new() };
+            let reasons = if v5 { vec![reason; answers] } else { Vec::new() };
             Packet::UnsubAck(UnsubAck { packet_id, reasons, properties })
         }
         15 => Packet::PingReq,
