@@ -96,7 +96,7 @@ pub fn client(name: usize, random: &mut Random) -> ClientConfig {
         random.pick(&[Version::V31, Version::V311, Version::V5, Version::V5, Version::V5]);
     let mut config = ClientConfig::new(version);
     config.connect.client_id = Text::new(format!("client-{name}")).expect("a text");
-    config.connect.clean_start = random.chance(25);
+    config.connect.clean_start = random.chance(15);
     config.connect_timeout = Duration::from_secs(random.pick(&[1, 10]));
     config.ping_timeout = Duration::from_secs(random.pick(&[1, 10]));
     config.write_timeout = Duration::from_secs(random.pick(&[1, 30]));
@@ -107,8 +107,9 @@ pub fn client(name: usize, random: &mut Random) -> ClientConfig {
     config.topic_aliases = aliases(random);
     config.first_packet_id =
         PacketId::new(random.pick(&[1, 2, 65_530, 65_534, 65_535])).expect("not zero");
-    if version.is_v5() && random.chance(80) {
-        config.connect.session_expiry_interval = Some(random.pick(&[0, 5, 3600, u32::MAX]));
+    if version.is_v5() && random.chance(90) {
+        let expiry = random.pick(&[0, 5, 3600, 3600, u32::MAX, u32::MAX]);
+        config.connect.session_expiry_interval = Some(expiry);
     }
     vary_client(&mut config, random);
     config
@@ -149,7 +150,7 @@ pub fn connack(version: Version, random: &mut Random) -> ConnAck {
         connack.receive_maximum = Some(receive_maximum(random));
         connack.topic_alias_maximum = Some(random.range(0, 3) as u16);
         connack.server_keep_alive = random.chance(20).then(|| random.pick(&[1, 5]));
-        connack.session_expiry_interval = random.chance(10).then(|| random.pick(&[0, 5, 3600]));
+        connack.session_expiry_interval = random.chance(3).then(|| random.pick(&[0, 5, 3600]));
     }
     connack
 }

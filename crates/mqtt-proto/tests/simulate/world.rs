@@ -24,6 +24,7 @@ enum Step {
     Forward,
     Transmit,
     Deliver,
+    Round,
     Answer,
     Sync,
     Request,
@@ -44,11 +45,12 @@ enum Step {
 }
 
 /// Each step with its weight, and the factors that a run may give it.
-const STEPS: [(Step, u64, &[u64]); 21] = [
+const STEPS: [(Step, u64, &[u64]); 22] = [
     (Step::Publish, 12, &[1, 1, 3]),
     (Step::Forward, 8, &[0, 1, 3]),
     (Step::Transmit, 80, &[1, 2]),
     (Step::Deliver, 80, &[1, 2]),
+    (Step::Round, 25, &[0, 1, 3]),
     (Step::Answer, 25, &[0, 1, 3]),
     (Step::Sync, 60, &[1, 2]),
     (Step::Request, 2, &[0, 0, 1, 3]),
@@ -186,6 +188,13 @@ impl World {
             }
             Step::Deliver => {
                 node.deliver(side, some, now, random)?;
+            }
+            Step::Round => {
+                for side in SIDES {
+                    node.transmit(side, usize::MAX, now, random)?;
+                    let other = if side == Side::Client { Side::Server } else { Side::Client };
+                    node.deliver(other, usize::MAX, now, random)?;
+                }
             }
             Step::Answer => node.answer_some(side, now, random)?,
             Step::Sync => {
