@@ -17,6 +17,8 @@ use crate::status::Status;
 use crate::time::Timer;
 use crate::tokens::{Closing, Connecting, Publishing, Ready, Subscribing, Unsubscribing};
 
+mod state;
+
 /// A handle to an MQTT client; clone it freely.
 ///
 /// Its methods are plain functions: they never wait and never block, whether there is a connection or

@@ -1,11 +1,11 @@
 //! What a client is told once, when it is made.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
 use bytes::Bytes;
 use mqtt_proto::{ClientConfig, PacketId, Text, TextError, Version};
+
+use crate::random::Random;
 
 /// What a [`Client`](crate::Client) is made from.
 ///
@@ -35,6 +35,8 @@ pub struct Config {
     /// When to connect again after a connection was lost or could not be made; `None`: never, the
     /// driver ends with the error.
     pub reconnect: Option<Backoff>,
+    /// Whether to subscribe anew after a connection; default: if the server has lost the session.
+    pub resubscribe: Resubscribe,
     /// Bounds on what came in and was not taken yet.
     pub inbound: Inbound,
     /// Whether the application acknowledges each message of QoS 1 and 2 itself; default no: a message is
@@ -61,6 +63,7 @@ impl Config {
             connect_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(1),
             reconnect: Some(Backoff::default()),
+            resubscribe: Resubscribe::default(),
             inbound: Inbound::default(),
             manual_ack: false,
             copy_up_to: 1024,
@@ -114,9 +117,7 @@ impl Config {
 /// Returns an identifier that an earlier process has probably not used: see
 /// [`ClientConfig::first_packet_id`].
 fn random_packet_id() -> PacketId {
-    // The standard library seeds its hash maps from the operating system.
-    let random = RandomState::new().build_hasher().finish();
-    PacketId::new(random as u16).unwrap_or(PacketId::MIN)
+    PacketId::new((Random::new().next() >> 48) as u16).unwrap_or(PacketId::MIN)
 }
 
 /// What the driver needs of the configuration.
@@ -150,6 +151,24 @@ impl Default for Inbound {
     fn default() -> Inbound {
         Inbound { messages: 1024, bytes: 16 * 1024 * 1024 }
     }
+}
+
+/// Says when to subscribe anew to what was granted, at the beginning of a connection.
+///
+/// What the server says to each filter is an [`Event::Resubscribed`](crate::Event::Resubscribed), and what
+/// it refused stands in [`Status::not_resubscribed`](crate::Status::not_resubscribed). The filters are
+/// asked for before messages that wait are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Resubscribe {
+    /// If the server does not go on with the session.
+    #[default]
+    OnNewSession,
+    /// Always, for servers that say that they have the session and do not; they may send retained messages
+    /// again.
+    Always,
+    /// Never: the application does it. Subscriptions of a session that was lost are forgotten.
+    Never,
 }
 
 /// Says when to connect again: exponential backoff with full jitter.

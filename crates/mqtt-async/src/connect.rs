@@ -2,14 +2,57 @@
 
 use std::future::Future;
 use std::io;
+#[cfg(any(feature = "async-io", feature = "tokio"))]
+use std::sync::Arc;
 
 use futures_io::{AsyncRead, AsyncWrite};
 
+mod servers;
 #[cfg(feature = "async-io")]
 mod tcp;
 
 #[cfg(feature = "async-io")]
 pub use tcp::{Tcp, TcpStream};
+
+pub use servers::Servers;
+
+/// A host and a port.
+#[cfg(any(feature = "async-io", feature = "tokio"))]
+#[derive(Clone, Debug)]
+pub(crate) struct Address {
+    pub(crate) host: Arc<str>,
+    pub(crate) port: u16,
+}
+
+#[cfg(any(feature = "async-io", feature = "tokio"))]
+impl Address {
+    pub(crate) fn new(host: impl Into<String>, port: u16) -> Address {
+        Address { host: host.into().into(), port }
+    }
+
+    /// Reads `host`, `host:port`, or an IPv6 address, which stands in brackets if a port follows: as MQTT
+    /// 5.0 section 4.13 has it for Server References. Without a port it is that of this address.
+    pub(crate) fn other(&self, server: &str) -> io::Result<Address> {
+        let (host, port) = match server.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((host, "")) => (host, None),
+            Some((host, rest)) => (host, Some(rest.strip_prefix(':').unwrap_or_default())),
+            None => match server.split_once(':') {
+                Some((host, port)) if !port.contains(':') => (host, Some(port)),
+                _ => (server, None),
+            },
+        };
+        let port = port.map_or(Ok(self.port), |port| port.parse::<u16>());
+        match port {
+            Ok(port) if !host.is_empty() && !host.contains(char::is_whitespace) => {
+                Ok(Address::new(host, port))
+            }
+            _ => {
+                let what = format!("{server:?} is no host, and no host with a port");
+                Err(io::Error::new(io::ErrorKind::InvalidInput, what))
+            }
+        }
+    }
+}
 
 /// Makes a transport, once for each attempt to connect.
 ///
@@ -37,6 +80,20 @@ pub trait Connector {
 
     /// Begins to make a transport.
     fn connect(&mut self) -> Self::Connecting;
+
+    /// Says which server the next [`connect`](Connector::connect) goes to, and only that one.
+    ///
+    /// The hook [`before_connect`](crate::Driver::before_connect) names servers. What a name is says the
+    /// connector: a host, or `host:port`, for the TCP connectors, and an entry of a list for
+    /// [`Servers`](crate::Servers). A layer around another connector passes it on.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such server. A connector that does not choose, as a closure, knows none.
+    fn select(&mut self, server: &str) -> io::Result<()> {
+        let what = format!("the connector knows no server that is named {server:?}");
+        Err(io::Error::new(io::ErrorKind::Unsupported, what))
+    }
 }
 
 impl<F, Connecting, Io> Connector for F
@@ -50,5 +107,31 @@ where
 
     fn connect(&mut self) -> Connecting {
         self()
+    }
+}
+
+#[cfg(all(test, any(feature = "async-io", feature = "tokio")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_server_names() {
+        let address = Address::new("first", 1883);
+        let read = |server| address.other(server).map(|it| (it.host.to_string(), it.port));
+        for (server, host, port) in [
+            ("h", "h", 1883),
+            ("h.example.com:8883", "h.example.com", 8883),
+            ("10.0.0.1:1", "10.0.0.1", 1),
+            ("::1", "::1", 1883),
+            ("[::1]", "::1", 1883),
+            ("[2001:db8::1]:1884", "2001:db8::1", 1884),
+        ] {
+            assert_eq!(read(server).unwrap(), (host.to_owned(), port), "{server}");
+        }
+        for server in ["", ":1883", "h:", "h:x", "h:65536", "[::1]1883", "[::1", "one two"] {
+            let read = read(server);
+            // Half of a bracket is a host that no system will find.
+            assert!(read.is_err() || server == "[::1", "{server}: {read:?}");
+        }
     }
 }

@@ -1,8 +1,6 @@
 //! The driver: the future that does the work.
 
-use std::collections::hash_map::RandomState;
 use std::future::Future;
-use std::hash::{BuildHasher, Hasher};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -12,11 +10,14 @@ use std::{fmt, mem};
 use crate::config::Limits;
 use crate::connect::Connector;
 use crate::error::Error;
+use crate::hooks::{Hooks, Preparing};
 use crate::link::Link;
+use crate::random::Random;
 use crate::shared::{Close, End, Shared};
-use crate::status::Phase;
+use crate::status::{Event, Phase};
 use crate::time::Timer;
 
+mod attempt;
 mod ending;
 mod running;
 
@@ -42,18 +43,23 @@ pub struct Driver<C: Connector, T> {
     connector: C,
     timer: T,
     limits: Limits,
+    hooks: Hooks,
     stage: Stage<C>,
     /// The number of the last attempt to connect again, as the backoff counts.
     attempt: Option<u32>,
     random: Random,
     /// Whom to wake behind the lock; kept for its capacity.
     woken: Vec<Waker>,
+    /// What to drop behind the lock.
+    evicted: Vec<Event>,
     result: Option<Result<(), Error>>,
 }
 
 enum Stage<C: Connector> {
     /// To connect, at once or later.
     Waiting(Option<Instant>),
+    /// The hook of the application is at it.
+    Preparing(Preparing, Instant),
     Connecting(Pin<Box<C::Connecting>>, Instant),
     Running(Running<C::Io>),
     Ending(Ending<C::Io>),
@@ -80,10 +86,12 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             connector,
             timer,
             limits,
+            hooks: Hooks::default(),
             stage: Stage::Waiting(None),
             attempt: None,
             random: Random::new(),
             woken: Vec::new(),
+            evicted: Vec::new(),
             result: None,
         }
     }
@@ -91,6 +99,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
     fn round(&mut self, cx: &mut Context<'_>) -> Flow {
         match mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Waiting(until) => self.wait(until),
+            Stage::Preparing(future, deadline) => self.prepare(future, deadline, cx),
             Stage::Connecting(future, deadline) => self.connect(future, deadline, cx),
             Stage::Running(running) => self.run(running, cx),
             Stage::Ending(ending) => self.finish(ending, cx),
@@ -104,10 +113,11 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             let mut state = self.shared.lock();
             state.look();
             if state.close == Close::No || until.is_some() {
-                state.phase = if until.is_some() { Phase::Waiting } else { Phase::Connecting };
+                state.set_phase(if until.is_some() { Phase::Waiting } else { Phase::Connecting });
             }
             (state.close, state.is_busy())
         };
+        self.tell();
         // What is queued is worth one attempt, but no waiting; to drain is to wait.
         let over = match close {
             Close::No => false,
@@ -123,11 +133,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
                 Flow::SleepUntil(until)
             }
             _ => {
-                self.shared.lock().phase = Phase::Connecting;
-                let future = Box::pin(self.connector.connect());
-                let now = self.timer.now();
-                let deadline = now.checked_add(self.limits.connect_timeout).unwrap_or(now);
-                self.stage = Stage::Connecting(future, deadline);
+                self.begin();
                 Flow::Again
             }
         }
@@ -150,12 +156,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             Poll::Ready(Err(error)) => return self.lost(Error::Connect(Arc::new(error)), None),
             Poll::Pending => {}
         }
-        let (close, busy) = {
-            let mut state = self.shared.lock();
-            state.look();
-            (state.close, state.is_busy())
-        };
-        if close != Close::No && !busy {
+        if self.is_unwanted() {
             return self.end(End::Closed);
         }
         if self.timer.now() >= deadline {
@@ -176,23 +177,36 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             self.attempt = Some(attempt);
             backoff.delay(attempt, self.random.next())
         });
-        let (close, before) = {
+        let (close, failed) = {
             let mut state = self.shared.lock();
             state.failed_attempts = match since {
                 Some(_) => 0,
                 None => state.failed_attempts.saturating_add(1),
             };
-            (state.close, state.last_error.replace(error.clone()))
+            (state.close, state.failed_attempts)
+        };
+        let retry_in =
+            delay.filter(|_| close != Close::Now).filter(|_| self.is_worth_a_retry(&error, failed));
+        let before = {
+            let mut state = self.shared.lock();
+            state.counts.losses.count(&error);
+            state.log.change();
+            state.log.push(|| match (error.clone(), since) {
+                (error, Some(_)) => Event::Disconnected { error, retry_in },
+                (error, None) => Event::AttemptFailed { error, failed, retry_in },
+            });
+            state.last_error.replace(error.clone())
         };
         // It may hold an error of the user's connector, whose end is none of the lock's business.
         drop(before);
-        match delay {
+        self.tell();
+        match retry_in {
             _ if close == Close::Now => self.end(End::Closed),
-            Some(delay) if error.is_retryable() => {
+            Some(delay) => {
                 self.stage = Stage::Waiting(Some(now.checked_add(delay).unwrap_or(now)));
                 Flow::Again
             }
-            _ => self.end(End::Failed(error)),
+            None => self.end(End::Failed(error)),
         }
     }
 
@@ -207,8 +221,15 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         Flow::Again
     }
 
+    /// Wakes those who watch, if there is something new.
+    fn tell(&mut self) {
+        self.evicted = self.shared.lock().log.tell(&mut self.woken);
+        self.wake();
+    }
+
     /// Wakes whom the last look at the state concerns; the lock is not held.
     fn wake(&mut self) {
+        self.evicted = Vec::new();
         for waker in self.woken.drain(..) {
             waker.wake();
         }
@@ -259,29 +280,12 @@ impl<C: Connector, T> fmt::Debug for Driver<C, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = match &self.stage {
             Stage::Waiting(_) => "waiting",
+            Stage::Preparing(..) => "preparing",
             Stage::Connecting(..) => "connecting",
             Stage::Running(_) => "running",
             Stage::Ending(_) => "ending",
             Stage::Ended => "ended",
         };
         f.debug_struct("Driver").field("stage", &stage).finish_non_exhaustive()
-    }
-}
-
-/// xorshift64*: enough to spread attempts, and no dependency.
-#[derive(Debug)]
-struct Random(u64);
-
-impl Random {
-    fn new() -> Random {
-        // The standard library seeds its hash maps from the operating system.
-        Random(RandomState::new().build_hasher().finish() | 1)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 }

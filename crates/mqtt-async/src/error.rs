@@ -17,6 +17,9 @@ pub enum Error {
     Connect(Arc<io::Error>),
     /// The transport was not there within [`connect_timeout`](crate::Config::connect_timeout).
     ConnectTimeout,
+    /// The hook [`before_connect`](crate::Driver::before_connect) failed, or was not done within
+    /// [`connect_timeout`](crate::Config::connect_timeout).
+    Hook(Arc<dyn StdError + Send + Sync>),
     /// The transport broke while it was used.
     Io(Arc<io::Error>),
     /// The server closed the transport without a word.
@@ -90,6 +93,7 @@ impl Error {
             ),
             Error::Config(_) | Error::Other(CloseReason::SessionUnknown) => false,
             Error::ConnectTimeout
+            | Error::Hook(_)
             | Error::Io(_)
             | Error::Eof { .. }
             | Error::Timeout(_)
@@ -122,6 +126,7 @@ impl fmt::Display for Error {
             Error::ConnectTimeout => f.write_str(
                 "cannot connect to the server: nothing answered within the connect timeout",
             ),
+            Error::Hook(error) => write!(f, "cannot prepare to connect: {error}"),
             Error::Io(error) => write!(f, "the connection broke: {error}"),
             Error::Eof { before_connack: true } => f.write_str(
                 "the server closed the connection instead of answering CONNECT: \

@@ -46,9 +46,12 @@ mod config;
 mod connect;
 mod driver;
 mod error;
+mod events;
+mod hooks;
 mod link;
 mod message;
 mod queue;
+mod random;
 mod shared;
 mod status;
 mod time;
@@ -64,14 +67,16 @@ pub use mqtt_proto::{
 };
 
 pub use crate::client::{Client, IntoTopicFilter, IntoTopicName};
-pub use crate::config::{Backoff, Config, Inbound};
-pub use crate::connect::Connector;
+pub use crate::config::{Backoff, Config, Inbound, Resubscribe};
+pub use crate::connect::{Connector, Servers};
 #[cfg(feature = "async-io")]
 pub use crate::connect::{Tcp, TcpStream};
 pub use crate::driver::Driver;
 pub use crate::error::{CommandError, Error, PublishError, Rejected, TokenError};
+pub use crate::events::{Events, StatusChanges};
+pub use crate::hooks::{Attempt, HookError};
 pub use crate::message::{Message, Messages, Next};
-pub use crate::status::{Connected, Phase, Status};
+pub use crate::status::{Connected, Event, Losses, Phase, Stats, Status};
 #[cfg(feature = "async-io")]
 pub use crate::time::AsyncIoTimer;
 pub use crate::time::{Clock, Timer};

@@ -25,11 +25,20 @@ pub(crate) struct Link<Io> {
     block: usize,
     /// Whether something was written and not flushed.
     unflushed: bool,
+    /// How many bytes were read and written since it was last asked.
+    moved: (u64, u64),
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
     pub(crate) fn new(io: Io) -> Link<Io> {
-        Link { io, input: BytesMut::new(), out: TxBuf::new(), block: BLOCK.0, unflushed: false }
+        Link {
+            io,
+            input: BytesMut::new(),
+            out: TxBuf::new(),
+            block: BLOCK.0,
+            unflushed: false,
+            moved: (0, 0),
+        }
     }
 
     /// Writes all there is, as much as possible at once, and then flushes.
@@ -52,6 +61,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.out.advance(written);
+            self.moved.1 += written as u64;
             self.unflushed = true;
             *progress = true;
         }
@@ -75,6 +85,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
             _ => 0,
         };
         self.input.truncate(before + read);
+        self.moved.0 += read as u64;
         if read == self.block {
             self.block = (self.block * 2).min(BLOCK.1);
         } else if read < self.block / 4 {
@@ -85,6 +96,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
             self.input = BytesMut::new();
         }
         result
+    }
+
+    /// Returns how many bytes were read and written since the last call.
+    pub(crate) fn take_moved(&mut self) -> (u64, u64) {
+        std::mem::take(&mut self.moved)
     }
 
     /// Ends the direction to the server.

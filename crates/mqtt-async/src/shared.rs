@@ -13,16 +13,18 @@ use mqtt_proto::{
     Subscribe, Token, Unsubscribe,
 };
 
-use crate::config::Config;
+use crate::config::{Config, Resubscribe};
 use crate::error::{CommandError, Error, PublishError, Rejected, TokenError};
 use crate::queue::{Entry, Queue};
-use crate::status::{Connected, Phase, Status};
+use crate::status::{Connected, Counts, Event as Happening, Phase, Stats, Status};
 use crate::time::Clock;
 
+mod log;
 mod slots;
 mod subscriptions;
 mod wakers;
 
+use log::Log;
 pub(crate) use slots::{Answer, Slot, Slots};
 use subscriptions::Subscriptions;
 pub(crate) use wakers::{Key, Wakers};
@@ -57,11 +59,14 @@ pub(crate) struct State {
     pub(crate) full: bool,
     pub(crate) close: Close,
     pub(crate) end: Option<End>,
-    pub(crate) phase: Phase,
+    phase: Phase,
     pub(crate) connected: Option<Connected>,
     pub(crate) last_error: Option<Error>,
     connections: u64,
     pub(crate) failed_attempts: u32,
+    resubscribe: Resubscribe,
+    pub(crate) log: Log,
+    pub(crate) counts: Counts,
 }
 
 /// Whether somebody wants the client to end.
@@ -125,6 +130,9 @@ impl Shared {
                 last_error: None,
                 connections: 0,
                 failed_attempts: 0,
+                resubscribe: config.resubscribe,
+                log: Log::default(),
+                counts: Counts::default(),
             }),
         }
     }
@@ -277,6 +285,37 @@ impl State {
         }
     }
 
+    pub(crate) fn stats(&self) -> Stats {
+        let held = self.session.stats();
+        let Counts { acked, rejected, bytes_in, bytes_out, losses } = self.counts;
+        Stats {
+            queued: held.queued,
+            in_flight: held.in_flight,
+            held_bytes: held.held_bytes,
+            requests: held.requests,
+            acked,
+            rejected,
+            lagged: self.queue.lagged(),
+            bytes_in,
+            bytes_out,
+            connections: self.connections,
+            losses,
+        }
+    }
+
+    pub(crate) fn set_phase(&mut self, phase: Phase) {
+        if self.phase != phase {
+            self.phase = phase;
+            self.log.change();
+        }
+    }
+
+    /// Adds bytes that were read and written.
+    pub(crate) fn count_bytes(&mut self, (read, written): (u64, u64)) {
+        self.counts.bytes_in += read;
+        self.counts.bytes_out += written;
+    }
+
     /// Takes in what happened; whom it concerns is to be woken. Returns why the connection has ended.
     pub(crate) fn handle_events(&mut self, woken: &mut Vec<Waker>) -> Option<CloseReason> {
         let mut closed = None;
@@ -289,8 +328,14 @@ impl State {
                 }
                 Event::Published { token, reason, properties } => {
                     let result = match reason.is_error() {
-                        false => Ok(Answer::Published(reason, properties)),
-                        true => Err(rejected(vec![reason], properties)),
+                        false => {
+                            self.counts.acked += 1;
+                            Ok(Answer::Published(reason, properties))
+                        }
+                        true => {
+                            self.counts.rejected += 1;
+                            Err(rejected(vec![reason], properties))
+                        }
                     };
                     woken.extend(self.slots.resolve(token, result));
                 }
@@ -320,13 +365,21 @@ impl State {
                 Event::Connected { resumed, connack } => {
                     if resumed {
                         self.queue.remove_repeated();
-                    } else {
-                        self.subscriptions.lost();
+                    }
+                    match self.resubscribe {
+                        Resubscribe::OnNewSession if resumed => {}
+                        Resubscribe::OnNewSession | Resubscribe::Always => {
+                            self.subscriptions.lost()
+                        }
+                        Resubscribe::Never if resumed => {}
+                        Resubscribe::Never => self.subscriptions.forget(),
                     }
                     self.subscriptions.renew(&mut self.session);
                     self.connections += 1;
-                    self.phase = Phase::Connected;
-                    self.connected = Some(Connected { resumed, connack: (*connack).into() });
+                    self.set_phase(Phase::Connected);
+                    let connected = Connected { resumed, connack: (*connack).into() };
+                    self.log.push(|| Happening::Connected(connected.clone()));
+                    self.connected = Some(connected);
                     self.observers.take(woken);
                 }
                 Event::Writable => {
@@ -335,6 +388,7 @@ impl State {
                 }
                 Event::Closed { reason, .. } => {
                     self.connected = None;
+                    self.log.change();
                     closed = Some(reason);
                 }
                 _ => {}
@@ -343,19 +397,25 @@ impl State {
         if arrived {
             self.readers.take(woken);
         }
+        let renewed = self.subscriptions.take_renewed();
+        if !renewed.is_empty() {
+            self.log.change();
+            self.log.push(|| Happening::Resubscribed { results: renewed.into() });
+        }
         closed
     }
 
     /// The client has ended: all who wait are to be woken.
     pub(crate) fn end(&mut self, end: End, woken: &mut Vec<Waker>) {
         if self.end.is_none() {
-            self.phase = Phase::Ended;
+            self.set_phase(Phase::Ended);
             self.connected = None;
             self.end = Some(end);
         }
         self.slots.take_wakers(woken);
         self.observers.take(woken);
         self.readers.take(woken);
+        self.log.watchers.take(woken);
     }
 }
 

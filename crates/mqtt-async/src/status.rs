@@ -1,6 +1,7 @@
 //! What a client tells about itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use mqtt_proto::{ConnAck, ReasonCode, TopicFilter};
 
@@ -53,4 +54,116 @@ pub struct Status {
     /// The filters that the server refused when they were subscribed to anew after it had lost the
     /// session; they are tried again on the next connection.
     pub not_resubscribed: Arc<[(TopicFilter, ReasonCode)]>,
+}
+
+/// Something that happened to the connection; see [`Client::events`](crate::Client::events).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The server has accepted a connection.
+    Connected(Connected),
+    /// A connection that the server had accepted is lost.
+    Disconnected {
+        /// Why.
+        error: Error,
+        /// How long the driver waits before it tries again; `None`: it ends.
+        retry_in: Option<Duration>,
+    },
+    /// A connection could not be made.
+    AttemptFailed {
+        /// Why.
+        error: Error,
+        /// How many attempts have failed in a row, this one included.
+        failed: u32,
+        /// How long the driver waits before it tries again; `None`: it ends.
+        retry_in: Option<Duration>,
+    },
+    /// The server has answered for filters that were subscribed to anew; there may be several of these for
+    /// one connection.
+    Resubscribed {
+        /// What it said to each: the granted QoS, or an error.
+        results: Arc<[(TopicFilter, ReasonCode)]>,
+    },
+}
+
+/// What a client counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// How many messages were accepted and never sent, until now.
+    pub queued: usize,
+    /// How many messages were sent and have no final answer yet.
+    pub in_flight: usize,
+    /// The bytes of both.
+    pub held_bytes: usize,
+    /// How many SUBSCRIBE and UNSUBSCRIBE have no answer yet.
+    pub requests: usize,
+    /// How many messages the server has taken; those of QoS 0 count when they are handed to the connection.
+    pub acked: u64,
+    /// How many messages the server has rejected.
+    pub rejected: u64,
+    /// How many messages that came in were dropped because nobody took them.
+    pub lagged: u64,
+    /// How many bytes were read from transports.
+    pub bytes_in: u64,
+    /// How many bytes were written to transports.
+    pub bytes_out: u64,
+    /// How many connections the server has accepted.
+    pub connections: u64,
+    /// How often a connection was lost or could not be made.
+    pub losses: Losses,
+}
+
+/// How often a connection was lost or could not be made, by its cause; see [`Error`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Losses {
+    /// The hook before the attempt failed.
+    pub hook: u64,
+    /// There was no transport: the connector failed, or took too long.
+    pub connect: u64,
+    /// The server refused.
+    pub refused: u64,
+    /// The server sent DISCONNECT.
+    pub disconnected: u64,
+    /// The transport broke or ended.
+    pub transport: u64,
+    /// The server did not answer in time.
+    pub timeout: u64,
+    /// The server broke the protocol, or does not speak it.
+    pub protocol: u64,
+    /// Anything else.
+    pub other: u64,
+}
+
+impl Losses {
+    /// Returns how many these are together.
+    pub fn total(&self) -> u64 {
+        let Losses { hook, connect, refused, disconnected, transport, timeout, protocol, other } =
+            self;
+        hook + connect + refused + disconnected + transport + timeout + protocol + other
+    }
+
+    pub(crate) fn count(&mut self, error: &Error) {
+        *match error {
+            Error::Hook(_) => &mut self.hook,
+            Error::Connect(_) | Error::ConnectTimeout => &mut self.connect,
+            Error::Refused(_) => &mut self.refused,
+            Error::Disconnected(_) => &mut self.disconnected,
+            Error::Io(_) | Error::Eof { .. } => &mut self.transport,
+            Error::Timeout(_) => &mut self.timeout,
+            Error::NotMqtt(_) | Error::Protocol(_) => &mut self.protocol,
+            Error::Config(_) | Error::Other(_) => &mut self.other,
+        } += 1;
+    }
+}
+
+/// What is counted as it happens; the rest of [`Stats`] is known anyway.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) acked: u64,
+    pub(crate) rejected: u64,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) losses: Losses,
 }

@@ -4,13 +4,12 @@ use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-use crate::connect::Connector;
+use crate::connect::{Address, Connector};
 use crate::time::{Clock, Timer};
 
 /// The timer of tokio. The driver that uses it must be polled inside a tokio runtime with time enabled.
@@ -150,14 +149,15 @@ impl<T: tokio::io::AsyncWrite + Unpin> AsyncWrite for TokioIo<T> {
 /// ```
 #[derive(Clone, Debug)]
 pub struct TokioTcp {
-    host: Arc<str>,
-    port: u16,
+    address: Address,
+    /// The server of the next connection, if it is another one.
+    selected: Option<Address>,
 }
 
 impl TokioTcp {
     /// Returns a connector to that host, a name or an address, and port; 1883 is usual.
     pub fn new(host: impl Into<String>, port: u16) -> TokioTcp {
-        TokioTcp { host: host.into().into(), port }
+        TokioTcp { address: Address::new(host, port), selected: None }
     }
 }
 
@@ -166,11 +166,16 @@ impl Connector for TokioTcp {
     type Connecting = Pin<Box<dyn Future<Output = io::Result<Self::Io>> + Send>>;
 
     fn connect(&mut self) -> Self::Connecting {
-        let TokioTcp { host, port } = self.clone();
+        let Address { host, port } = self.selected.take().unwrap_or_else(|| self.address.clone());
         Box::pin(async move {
             let stream = tokio::net::TcpStream::connect((&*host, port)).await?;
             stream.set_nodelay(true)?;
             Ok(TokioIo::new(stream))
         })
+    }
+
+    fn select(&mut self, server: &str) -> io::Result<()> {
+        self.selected = Some(self.address.other(server)?);
+        Ok(())
     }
 }

@@ -60,10 +60,10 @@ const TABLES: &[(&str, &[Row])] = &[
     (
         "mqtt-async",
         &[
-            Together(&["error", "config", "time", "status"]),
-            Together(&["connect", "queue", "store", "link", "router", "tokio"]),
+            Together(&["error", "config", "time", "status", "random"]),
+            Together(&["connect", "hooks", "queue", "store", "link", "router", "tokio"]),
             Together(&["shared"]),
-            Together(&["tokens", "message"]),
+            Together(&["tokens", "message", "events"]),
             Together(&["driver"]),
             Together(&["client"]),
             Together(&["request", "blocking"]),

@@ -11,7 +11,7 @@ use std::{fmt, mem, thread};
 use async_io::Async;
 use futures_io::{AsyncRead, AsyncWrite};
 
-use super::Connector;
+use super::{Address, Connector};
 
 /// Connects over TCP, under any executor.
 ///
@@ -30,14 +30,15 @@ use super::Connector;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Tcp {
-    host: Arc<str>,
-    port: u16,
+    address: Address,
+    /// The server of the next connection, if it is another one.
+    selected: Option<Address>,
 }
 
 impl Tcp {
     /// Returns a connector to that host, a name or an address, and port; 1883 is usual.
     pub fn new(host: impl Into<String>, port: u16) -> Tcp {
-        Tcp { host: host.into().into(), port }
+        Tcp { address: Address::new(host, port), selected: None }
     }
 }
 
@@ -46,7 +47,7 @@ impl Connector for Tcp {
     type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 
     fn connect(&mut self) -> Self::Connecting {
-        let Tcp { host, port } = self.clone();
+        let Address { host, port } = self.selected.take().unwrap_or_else(|| self.address.clone());
         Box::pin(async move {
             let mut last = None;
             for address in resolve(host, port).await? {
@@ -62,6 +63,11 @@ impl Connector for Tcp {
                 io::Error::new(io::ErrorKind::NotFound, "the host name has no address")
             }))
         })
+    }
+
+    fn select(&mut self, server: &str) -> io::Result<()> {
+        self.selected = Some(self.address.other(server)?);
+        Ok(())
     }
 }
 

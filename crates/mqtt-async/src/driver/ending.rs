@@ -44,7 +44,14 @@ impl<Io> Ending<Io> {
 impl<C: Connector, T: Timer> Driver<C, T> {
     pub(super) fn finish(&mut self, mut ending: Ending<C::Io>, cx: &mut Context<'_>) -> Flow {
         let now = self.timer.now();
-        self.shared.lock().look();
+        {
+            let mut state = self.shared.lock();
+            state.look();
+            // What was moved in the last rounds; what this one moves is counted by the next.
+            state.count_bytes(ending.link.take_moved());
+            self.evicted = state.log.tell(&mut self.woken);
+        }
+        self.wake();
         // Where the transport is gone, there is nothing left to do with it.
         let gone = matches!(ending.error, Error::Eof { .. } | Error::Io(_));
         let step = if gone { Poll::Ready(false) } else { ending.step(now, cx) };
@@ -53,10 +60,15 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             self.stage = Stage::Ending(ending);
             return if step.is_ready() { Flow::Again } else { Flow::SleepUntil(deadline) };
         }
-        let Ending { link, error, since, .. } = ending;
+        let Ending { mut link, error, since, .. } = ending;
+        let moved = link.take_moved();
         drop(link);
         let requested = matches!(error, Error::Other(mqtt_proto::CloseReason::Requested));
-        let close = self.shared.lock().close;
+        let close = {
+            let mut state = self.shared.lock();
+            state.count_bytes(moved);
+            state.close
+        };
         match close {
             Close::Now => self.end(End::Closed),
             Close::WhenIdle if requested => self.end(End::Closed),

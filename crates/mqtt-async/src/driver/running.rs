@@ -105,6 +105,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             state.session.handle_timeout(at);
         }
         running.looked = due && !running.looked;
+        state.count_bytes(running.link.take_moved());
         let mut closed = state.handle_events(&mut self.woken);
         if state.connected.is_some() && running.since.is_none() {
             running.since = Some(now);
@@ -116,7 +117,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             if state.close == Close::Now || !busy {
                 match state.session.disconnect(Disconnect::default(), at) {
                     Ok(()) => {
-                        state.phase = Phase::Closing;
+                        state.set_phase(Phase::Closing);
                         running.give_up = now.checked_add(self.limits.close_timeout);
                     }
                     // The handshake is under way: worth waiting for only if something is queued.
@@ -133,6 +134,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         // more of these, and nothing would move again.
         let paused = state.queue.is_over() && running.since.is_some() && !state.is_busy();
         let deadline = state.session.poll_timeout();
+        self.evicted = state.log.tell(&mut self.woken);
         Wishes {
             closed,
             aborted,

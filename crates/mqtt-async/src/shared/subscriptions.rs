@@ -21,6 +21,8 @@ pub(super) struct Subscriptions {
     /// What has still to be subscribed to anew.
     to_renew: VecDeque<Subscribe>,
     refused: Vec<(TopicFilter, ReasonCode)>,
+    /// What the server said to what was asked for anew, until it is taken.
+    renewed: Vec<(TopicFilter, ReasonCode)>,
 }
 
 #[derive(Debug)]
@@ -68,12 +70,8 @@ impl Subscriptions {
                 }
             }
             Some(Request::Renew(subscribe)) => {
-                let answers = subscribe.subscriptions.into_iter().zip(reasons);
-                self.refused.extend(
-                    answers
-                        .filter(|(_, reason)| reason.is_error())
-                        .map(|(subscription, reason)| (subscription.filter, *reason)),
-                );
+                let filters = subscribe.subscriptions.into_iter().map(|it| it.filter);
+                self.note(filters.zip(reasons.iter().copied()));
             }
             Some(Request::Unsubscribe(_)) | None => {}
         }
@@ -90,9 +88,34 @@ impl Subscriptions {
     /// A request came to nothing.
     pub(super) fn failed(&mut self, token: Token) {
         if let Some(Request::Renew(subscribe)) = self.requests.remove(&token.get()) {
-            let filters = subscribe.subscriptions.into_iter().map(|it| it.filter);
-            self.refused.extend(filters.map(|filter| (filter, ReasonCode::UNSPECIFIED_ERROR)));
+            self.note_failure(subscribe);
         }
+    }
+
+    /// What was asked for anew has its answers.
+    fn note(&mut self, answers: impl Iterator<Item = (TopicFilter, ReasonCode)>) {
+        for (filter, reason) in answers {
+            if reason.is_error() {
+                self.refused.push((filter.clone(), reason));
+            }
+            self.renewed.push((filter, reason));
+        }
+    }
+
+    fn note_failure(&mut self, subscribe: Subscribe) {
+        let filters = subscribe.subscriptions.into_iter().map(|it| it.filter);
+        self.note(filters.map(|filter| (filter, ReasonCode::UNSPECIFIED_ERROR)));
+    }
+
+    /// Takes the answers to what was asked for anew since the last call.
+    pub(super) fn take_renewed(&mut self) -> Vec<(TopicFilter, ReasonCode)> {
+        std::mem::take(&mut self.renewed)
+    }
+
+    /// The server has no session, and nothing is to be asked for anew.
+    pub(super) fn forget(&mut self) {
+        self.kept.clear();
+        self.places.clear();
     }
 
     /// The server has no session: all that was granted has to be asked for anew, in its order.
@@ -139,11 +162,7 @@ impl Subscriptions {
                     self.to_renew.push_front(subscribe);
                     break;
                 }
-                Err(_) => {
-                    let filters = subscribe.subscriptions.into_iter().map(|it| it.filter);
-                    let reason = ReasonCode::UNSPECIFIED_ERROR;
-                    self.refused.extend(filters.map(|filter| (filter, reason)));
-                }
+                Err(_) => self.note_failure(subscribe),
             }
         }
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use mqtt_async::{Client, Clock, Config, Error, Timer, Version};
+use mqtt_async::{Client, Clock, Config, Connector, Error, Timer, Version};
 
 use super::pipe::{Pipe, Shape, pipe};
 use super::server::{Connection, Server};
@@ -71,6 +71,33 @@ impl Wake for Flag {
     }
 }
 
+/// Connects to the server of the bench; notes the names that were selected.
+pub struct Dial {
+    server: Server,
+    list: Arc<Mutex<Vec<Connection<Pipe>>>>,
+    shape: Shape,
+    pub selected: Arc<Mutex<Vec<String>>>,
+}
+
+impl Connector for Dial {
+    type Io = Pipe;
+    type Connecting = std::future::Ready<io::Result<Pipe>>;
+
+    fn connect(&mut self) -> Self::Connecting {
+        let (ours, theirs) = pipe(self.shape);
+        self.list.lock().unwrap().push(self.server.serve(theirs));
+        std::future::ready(Ok(ours))
+    }
+
+    fn select(&mut self, server: &str) -> io::Result<()> {
+        if server == "unknown" {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        self.selected.lock().unwrap().push(server.to_owned());
+        Ok(())
+    }
+}
+
 type Driver = Pin<Box<dyn Future<Output = Result<(), Error>>>>;
 
 pub struct Bench {
@@ -80,6 +107,7 @@ pub struct Bench {
     pub server: Server,
     pub clock: Manual,
     pub connections: Arc<Mutex<Vec<Connection<Pipe>>>>,
+    pub selected: Arc<Mutex<Vec<String>>>,
     flag: Arc<Flag>,
 }
 
@@ -101,17 +129,29 @@ pub const VERSIONS: [Version; 2] = [Version::V311, Version::V5];
 
 impl Bench {
     pub fn new(config: Config, shape: Shape) -> Bench {
+        Bench::hooked(config, shape, |driver| driver)
+    }
+
+    /// A client whose driver has hooks.
+    pub fn hooked(
+        config: Config,
+        shape: Shape,
+        hook: impl FnOnce(mqtt_async::Driver<Dial, Manual>) -> mqtt_async::Driver<Dial, Manual>,
+    ) -> Bench {
         let server = Server::new();
         let connections = Arc::new(Mutex::new(Vec::new()));
-        let (serve, list) = (server.clone(), Arc::clone(&connections));
-        let connector = move || {
-            let (ours, theirs) = pipe(shape);
-            list.lock().unwrap().push(serve.serve(theirs));
-            std::future::ready(io::Result::Ok(ours))
+        let selected = Arc::default();
+        let connector = Dial {
+            server: server.clone(),
+            list: Arc::clone(&connections),
+            shape,
+            selected: Arc::clone(&selected),
         };
         let clock = Manual::new();
         let (client, driver) = Client::with_timer(config, connector, clock.clone());
+        let driver = hook(driver);
         Bench {
+            selected,
             client: Some(client),
             driver: Some(Box::pin(driver)),
             result: None,

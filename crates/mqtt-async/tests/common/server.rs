@@ -83,6 +83,7 @@ pub struct Script {
     /// To say to the present connection.
     pub disconnect: Option<ReasonCode>,
     pub seen: Vec<Seen>,
+    pub connects: Vec<mqtt_proto::Connect>,
     connections: u64,
     sessions: HashMap<String, Kept>,
     wakers: Vec<Waker>,
@@ -195,7 +196,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                     client_id: self.client_id.clone(),
                     clean_start: connect.clean_start,
                 });
-                let greeting = server.script(|script| script.greeting.clone());
+                let greeting = server.script(|script| {
+                    script.connects.push((*connect).clone());
+                    script.greeting.clone()
+                });
                 if let Greeting::Refuse(reason) = greeting {
                     session.refuse(ConnAck::new(reason), Instant::EPOCH).unwrap();
                     return;

@@ -1,0 +1,162 @@
+//! The begin of a connection: the hooks of the application, then the connector.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use super::{Driver, Flow, Stage};
+use crate::connect::Connector;
+use crate::error::Error;
+use crate::hooks::{Attempt, HookError, Preparing};
+use crate::shared::{Close, End};
+use crate::status::Phase;
+use crate::time::Timer;
+
+impl<C: Connector, T> Driver<C, T> {
+    /// Sets a hook that is called before each attempt to connect, the first one included.
+    ///
+    /// It may change the CONNECT, as for a token that expires, and name the server. It has
+    /// [`connect_timeout`](crate::Config::connect_timeout) for it. An error counts as a failed attempt:
+    /// [`Error::Hook`].
+    ///
+    /// The hook runs inside the driver: while it is polled nothing else of this client happens, so what
+    /// blocks belongs into a thread. Its future is dropped when the time is up or the client is closed.
+    ///
+    /// ```
+    /// # use mqtt_async::{Client, Config, Tcp, Version};
+    /// # async fn fetch_token() -> std::io::Result<String> { Ok(String::new()) }
+    /// # #[cfg(feature = "async-io")]
+    /// # fn example() {
+    /// let (client, driver) = Client::new(Config::new(Version::V5), Tcp::new("localhost", 1883));
+    /// let driver = driver.before_connect(|mut attempt| async move {
+    ///     attempt.connect.password = Some(fetch_token().await?.into());
+    ///     Ok(attempt)
+    /// });
+    /// # }
+    /// ```
+    pub fn before_connect<F, Fut>(mut self, mut hook: F) -> Self
+    where
+        F: FnMut(Attempt) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Attempt, HookError>> + Send + 'static,
+    {
+        self.hooks.before_connect = Some(Box::new(move |attempt| Box::pin(hook(attempt))));
+        self
+    }
+
+    /// Sets a hook that decides whether to connect again, instead of [`Error::is_retryable`].
+    ///
+    /// It sees why the connection was lost or could not be made, and how many attempts have failed since
+    /// the server last accepted one (0 if it had accepted the one that was lost). With `false` the driver
+    /// ends with that error. It is not asked where
+    /// [`Config::reconnect`](crate::Config::reconnect) permits no more attempts.
+    ///
+    /// ```
+    /// # use mqtt_async::{Client, Config, Tcp, Version};
+    /// # #[cfg(feature = "async-io")]
+    /// # fn example() {
+    /// let (client, driver) = Client::new(Config::new(Version::V5), Tcp::new("localhost", 1883));
+    /// // With `before_connect`, a refused token is worth another one, but not for ever.
+    /// let driver = driver.reconnect_if(|error, failed| {
+    ///     error.is_retryable() || (error.is_auth() && failed < 3)
+    /// });
+    /// # }
+    /// ```
+    pub fn reconnect_if(mut self, hook: impl FnMut(&Error, u32) -> bool + Send + 'static) -> Self {
+        self.hooks.reconnect_if = Some(Box::new(hook));
+        self
+    }
+}
+
+impl<C: Connector, T: Timer> Driver<C, T> {
+    /// Begins an attempt to connect.
+    pub(super) fn begin(&mut self) {
+        let attempt = {
+            let mut state = self.shared.lock();
+            state.set_phase(Phase::Connecting);
+            self.hooks.before_connect.is_some().then(|| Attempt {
+                failed: state.failed_attempts,
+                last_error: state.last_error.clone(),
+                version: state.session.config().version,
+                connect: state.session.config().connect.clone(),
+                server: None,
+            })
+        };
+        self.tell();
+        match (&mut self.hooks.before_connect, attempt) {
+            (Some(hook), Some(attempt)) => {
+                let future = hook(attempt);
+                self.stage = Stage::Preparing(future, self.connect_deadline());
+            }
+            _ => self.dial(),
+        }
+    }
+
+    /// Waits for the hook.
+    pub(super) fn prepare(
+        &mut self,
+        mut future: Preparing,
+        deadline: Instant,
+        cx: &mut Context<'_>,
+    ) -> Flow {
+        match future.as_mut().poll(cx) {
+            Poll::Ready(Ok(attempt)) => return self.prepared(attempt),
+            Poll::Ready(Err(error)) => return self.lost(Error::Hook(error.into()), None),
+            Poll::Pending => {}
+        }
+        if self.is_unwanted() {
+            return self.end(End::Closed);
+        }
+        if self.timer.now() >= deadline {
+            let error = io::Error::new(io::ErrorKind::TimedOut, "the hook takes too long");
+            return self.lost(Error::Hook(Arc::new(error)), None);
+        }
+        self.stage = Stage::Preparing(future, deadline);
+        Flow::SleepUntil(deadline)
+    }
+
+    fn prepared(&mut self, attempt: Attempt) -> Flow {
+        let Attempt { version, connect, server, .. } = attempt;
+        let before = {
+            let mut state = self.shared.lock();
+            let config = state.session.config_mut();
+            config.version = version;
+            std::mem::replace(&mut config.connect, connect)
+        };
+        // A password or payload of the user may be memory whose end is code of the user.
+        drop(before);
+        if let Some(server) = server
+            && let Err(error) = self.connector.select(&server)
+        {
+            return self.lost(Error::Connect(Arc::new(error)), None);
+        }
+        self.dial();
+        Flow::Again
+    }
+
+    fn dial(&mut self) {
+        let future = Box::pin(self.connector.connect());
+        self.stage = Stage::Connecting(future, self.connect_deadline());
+    }
+
+    fn connect_deadline(&self) -> Instant {
+        let now = self.timer.now();
+        now.checked_add(self.limits.connect_timeout).unwrap_or(now)
+    }
+
+    /// Tells whether the client was closed and nothing that waits is worth the attempt.
+    pub(super) fn is_unwanted(&self) -> bool {
+        let mut state = self.shared.lock();
+        state.look();
+        state.close != Close::No && !state.is_busy()
+    }
+
+    /// Tells whether to connect again after this.
+    pub(super) fn is_worth_a_retry(&mut self, error: &Error, failed: u32) -> bool {
+        match &mut self.hooks.reconnect_if {
+            Some(hook) => hook(error, failed),
+            None => error.is_retryable(),
+        }
+    }
+}

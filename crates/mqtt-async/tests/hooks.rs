@@ -1,0 +1,163 @@
+//! What an application decides about the connection: hooks, and when to subscribe anew.
+
+mod common;
+
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::bench::{Bench, VERSIONS, config, lasting};
+use common::pipe::Shape;
+use common::server::{Greeting, Seen};
+use mqtt_async::{Error, Event, Phase, QoS, ReasonCode, Resubscribe, Text, Version};
+
+const BAD: ReasonCode = ReasonCode::BAD_USER_NAME_OR_PASSWORD;
+
+#[test]
+fn each_attempt_has_fresh_credentials_and_a_server() {
+    for version in VERSIONS {
+        let tokens = Arc::new(AtomicU32::new(0));
+        let mut bench = Bench::hooked(config(version), Shape::default(), |driver| {
+            driver.reconnect_if(|error, failed| error.is_auth() && failed < 3).before_connect(
+                move |mut attempt| {
+                    let token = tokens.fetch_add(1, Ordering::SeqCst);
+                    async move {
+                        assert_eq!(attempt.failed, token);
+                        assert_eq!(attempt.last_error.is_some(), token > 0);
+                        attempt.connect.user_name = Some(Text::new("user")?);
+                        attempt.connect.password = Some(format!("token {token}").into());
+                        attempt.server = Some(format!("server {token}"));
+                        Ok(attempt)
+                    }
+                },
+            )
+        });
+        bench.server.script(|script| script.greeting = Greeting::Refuse(BAD));
+        bench.settle();
+        assert_eq!(bench.client().status().phase, Phase::Waiting);
+        bench.advance(Duration::from_secs(1));
+        bench.server.script(|script| script.greeting = Greeting::Mqtt);
+        bench.advance(Duration::from_secs(2));
+        assert_eq!(bench.client().status().phase, Phase::Connected);
+        let passwords = bench.server.script(|script| {
+            script.connects.iter().map(|it| it.password.clone().unwrap()).collect::<Vec<_>>()
+        });
+        assert_eq!(passwords, ["token 0", "token 1", "token 2"]);
+        assert_eq!(*bench.selected.lock().unwrap(), ["server 0", "server 1", "server 2"]);
+    }
+}
+
+#[test]
+fn a_hook_stops_what_would_be_tried_again_and_the_other_way_round() {
+    // Without a hook, bad credentials end the driver.
+    let mut bench = Bench::new(config(Version::V5), Shape::default());
+    bench.server.script(|script| script.greeting = Greeting::Refuse(BAD));
+    assert!(bench.end().unwrap_err().is_auth());
+    assert_eq!(bench.server.count(|seen| matches!(seen, Seen::Connect { .. })), 1);
+
+    // With one, as long as it says so.
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let list = Arc::clone(&asked);
+    let mut bench = Bench::hooked(config(Version::V5), Shape::default(), |driver| {
+        driver.reconnect_if(move |error, failed| {
+            list.lock().unwrap().push((error.reason(), failed));
+            failed < 3
+        })
+    });
+    bench.server.script(|script| script.greeting = Greeting::Refuse(BAD));
+    assert!(bench.end().unwrap_err().is_auth());
+    assert_eq!(bench.server.count(|seen| matches!(seen, Seen::Connect { .. })), 3);
+    assert_eq!(*asked.lock().unwrap(), [1, 2, 3].map(|failed| (Some(BAD), failed)));
+
+    // What is worth a retry is not tried again if it says so.
+    let mut bench = Bench::hooked(config(Version::V5), Shape::default(), |driver| {
+        driver.reconnect_if(|_, failed| failed > 0)
+    });
+    bench.settle();
+    bench.server.cut();
+    assert!(matches!(bench.end(), Err(Error::Eof { before_connack: false })));
+}
+
+#[test]
+fn a_hook_that_fails_hangs_or_names_no_server_is_a_failed_attempt() {
+    for fault in ["fails", "hangs", "unknown"] {
+        let mut bench = Bench::hooked(config(Version::V5), Shape::default(), |driver| {
+            driver.before_connect(move |mut attempt| async move {
+                match fault {
+                    "fails" => return Err(io::Error::other("no token").into()),
+                    "hangs" => std::future::pending().await,
+                    _ => attempt.server = Some(fault.to_owned()),
+                }
+                Ok(attempt)
+            })
+        });
+        bench.settle();
+        if fault == "hangs" {
+            assert_eq!(bench.client().status().phase, Phase::Connecting);
+            bench.advance(Duration::from_secs(10));
+        }
+        let status = bench.client().status();
+        assert_eq!((status.phase, status.failed_attempts), (Phase::Waiting, 1), "{fault}");
+        match status.last_error {
+            Some(Error::Hook(_)) if fault != "unknown" => {}
+            Some(Error::Connect(_)) if fault == "unknown" => {}
+            other => panic!("{fault}: {other:?}"),
+        }
+        assert!(bench.server.script(|script| script.connects.is_empty()));
+        assert!(bench.client().stats().losses.total() == 1);
+    }
+}
+
+#[test]
+fn a_closed_client_does_not_wait_for_its_hook() {
+    let mut bench = Bench::hooked(config(Version::V5), Shape::default(), |driver| {
+        driver.before_connect(|_| std::future::pending())
+    });
+    bench.settle();
+    let closing = bench.client().disconnect();
+    assert!(bench.done(closing).is_ok());
+    assert!(matches!(bench.result, Some(Ok(()))));
+}
+
+/// Subscribes, loses the connection, and returns what is subscribed to anew and what is told of it.
+fn renewed(policy: Resubscribe, forget: bool, refuse: bool) -> (usize, Vec<(String, ReasonCode)>) {
+    let mut config = lasting(Version::V5);
+    config.resubscribe = policy;
+    let mut bench = Bench::connected(config);
+    let client = bench.client().clone();
+    for filter in ["a/+", "b"] {
+        bench.done(client.subscribe(filter, QoS::AtLeastOnce).unwrap()).unwrap();
+    }
+    let mut events = client.events();
+    bench.server.script(|script| {
+        script.forget = forget;
+        script.reject_filters = refuse.then_some(ReasonCode::NOT_AUTHORIZED);
+    });
+    bench.server.cut();
+    bench.settle();
+    bench.advance(Duration::from_secs(1));
+    let mut told = Vec::new();
+    while let Some(event) = events.try_next() {
+        if let Event::Resubscribed { results } = event {
+            told.extend(results.iter().map(|(filter, it)| (filter.as_str().to_owned(), *it)));
+        }
+    }
+    assert_eq!(client.status().not_resubscribed.len(), if refuse { told.len() } else { 0 });
+    (bench.server.count(|seen| matches!(seen, Seen::Subscribe(_))) - 2, told)
+}
+
+#[test]
+fn subscribes_anew_as_the_policy_says_and_tells_the_results() {
+    let both = |reason| vec![("a/+".to_owned(), reason), ("b".to_owned(), reason)];
+    let granted = (1, both(ReasonCode::GRANTED_QOS_1));
+    let refused = (1, both(ReasonCode::NOT_AUTHORIZED));
+    let nothing = (0, Vec::new());
+    assert_eq!(renewed(Resubscribe::OnNewSession, true, false), granted);
+    assert_eq!(renewed(Resubscribe::OnNewSession, true, true), refused);
+    assert_eq!(renewed(Resubscribe::OnNewSession, false, false), nothing);
+    assert_eq!(renewed(Resubscribe::Always, true, false), granted);
+    assert_eq!(renewed(Resubscribe::Always, false, false), granted);
+    assert_eq!(renewed(Resubscribe::Never, true, false), nothing);
+    assert_eq!(renewed(Resubscribe::Never, false, false), nothing);
+}
