@@ -1,17 +1,18 @@
 //! The handle that applications use.
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use bytes::Bytes;
 use mqtt_proto::{
     Publish, QoS, Subscribe, SubscriptionOptions, TopicError, TopicFilter, TopicName, Unsubscribe,
 };
 
-use crate::config::Config;
+use crate::config::{Config, Inbound};
 use crate::connect::Connector;
 use crate::driver::Driver;
 use crate::error::{CommandError, PublishError};
-use crate::message::Messages;
+use crate::message::{Messages, Subscription};
 use crate::shared::{Close, Handle, Shared};
 use crate::status::Status;
 use crate::time::Timer;
@@ -25,7 +26,7 @@ mod state;
 /// not. What they return can be awaited or dropped. The work is done by the [`Driver`], which has to run
 /// in a task.
 ///
-/// When the last handle and the last [`Messages`] are dropped, the client disconnects as with
+/// When the last handle and the last stream ([`Messages`], [`Subscription`]) are dropped, the client disconnects as with
 /// [`disconnect`](Client::disconnect).
 #[derive(Clone, Debug)]
 pub struct Client(Handle);
@@ -167,11 +168,73 @@ impl Client {
         unsubscribe: Unsubscribe,
     ) -> Result<Unsubscribing, CommandError> {
         let shared = self.0.shared();
-        let token = shared.command(|state| state.unsubscribe(unsubscribe))?;
-        Ok(Unsubscribing::new(shared, token))
+        let mut woken = Vec::new();
+        let token = shared.command(|state| state.unsubscribe(unsubscribe, &mut woken));
+        // Whoever listened to it has an end.
+        woken.into_iter().for_each(Waker::wake);
+        Ok(Unsubscribing::new(shared, token?))
     }
 
-    /// Returns the stream of messages that come in.
+    /// Subscribes to a filter, with a stream of its own: its messages do not go to
+    /// [`messages`](Client::messages).
+    ///
+    /// It has the bounds that [`Config::inbound`] says. Dropping it unsubscribes; see [`Subscription`].
+    /// As with [`subscribe`](Client::subscribe), it is remembered if the server loses the session.
+    ///
+    /// ```
+    /// # async fn example(client: mqtt_async::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut temperatures = client.listen("plant/+/temperature", mqtt_async::QoS::AtLeastOnce)?;
+    /// temperatures.subscribed().await?;
+    /// while let Some(message) = temperatures.next().await {
+    ///     println!("{}: {:?}", message.topic(), message.payload());
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`CommandError`]; `Unexpected` if another stream listens to the filter with other options.
+    pub fn listen(
+        &self,
+        filter: impl IntoTopicFilter,
+        options: impl Into<SubscriptionOptions>,
+    ) -> Result<Subscription, CommandError> {
+        let subscribe = Subscribe::new(filter.into_topic_filter()?, options);
+        self.listen_with(subscribe, self.0.shared().inbound)
+    }
+
+    /// Subscribes with a SUBSCRIBE that was built beforehand, several filters or User Properties, and with
+    /// bounds of its own.
+    ///
+    /// As [`listen`](Client::listen). The stream has the messages of all the filters.
+    ///
+    /// ```
+    /// # fn example(client: mqtt_async::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use mqtt_async::{Inbound, Overflow, QoS, Subscribe, TopicFilter};
+    ///
+    /// // Of readings that nobody has taken yet, only the newest counts.
+    /// let mut bounds = Inbound::default();
+    /// bounds.messages = 100;
+    /// bounds.overflow = Overflow::LatestPerTopic;
+    /// let filter = TopicFilter::new("plant/+/temperature")?;
+    /// let readings = client.listen_with(Subscribe::new(filter, QoS::AtLeastOnce), bounds)?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`listen`](Client::listen); `Unexpected` also if the SUBSCRIBE has a Subscription Identifier,
+    /// because the stream needs one that it chooses, or a filter twice.
+    pub fn listen_with(
+        &self,
+        subscribe: Subscribe,
+        bounds: Inbound,
+    ) -> Result<Subscription, CommandError> {
+        let stream = self.0.shared().command(|state| state.listen(subscribe, bounds))?;
+        Ok(Subscription::new(self.0.clone(), stream))
+    }
+
+    /// Returns the stream of messages that come in and belong to no [`Subscription`].
     pub fn messages(&self) -> Messages {
         Messages::new(self.0.clone())
     }

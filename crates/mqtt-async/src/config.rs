@@ -24,7 +24,8 @@ pub struct Config {
     /// The version, the CONNECT packet, its timeouts, and the bounds on what is queued to be sent.
     ///
     /// `connect.receive_maximum`, if it is `None`, becomes [`inbound.messages`](Inbound::messages): the
-    /// server then never sends more QoS 1 and 2 messages than the queue holds.
+    /// server then never sends more QoS 1 and 2 messages than the queue holds. That is with
+    /// [`Overflow::Block`] only: the other policies have to see a message to drop one.
     pub session: ClientConfig,
     /// How long the connector may take; default 10 s. The wait for CONNACK has a limit of its own:
     /// [`ClientConfig::connect_timeout`].
@@ -106,7 +107,10 @@ impl Config {
 
     /// Fills in what depends on other fields.
     pub(crate) fn settle(mut self) -> Config {
-        if self.session.version.is_v5() && self.session.connect.receive_maximum.is_none() {
+        if self.session.version.is_v5()
+            && self.session.connect.receive_maximum.is_none()
+            && self.inbound.overflow == Overflow::Block
+        {
             let messages = u16::try_from(self.inbound.messages).unwrap_or(u16::MAX);
             self.session.connect.receive_maximum = Some(messages.max(1));
         }
@@ -128,28 +132,53 @@ pub(crate) struct Limits {
     pub(crate) reconnect: Option<Backoff>,
 }
 
-/// Bounds on what came in and was not taken out of [`Messages`](crate::Messages) yet.
+/// Bounds on what came in and was not taken out of a stream yet: of [`Messages`](crate::Messages), or of a
+/// [`Subscription`](crate::Subscription).
 ///
-/// Messages of QoS 1 and 2 are not acknowledged before they are taken, so an MQTT 5.0 server stops at
-/// Receive Maximum by itself. At a bound, messages of QoS 0 are dropped and counted
-/// ([`Status::lagged`](crate::Status::lagged)). If QoS 1 and 2 alone exceed a bound (many bytes, or a
-/// server of MQTT 3.x, which has no Receive Maximum), reading stops until the application has taken
-/// some; one block is then read whenever the keep alive is due, so that the connection stays. Reading goes
+/// What happens at a bound is up to [`overflow`](Inbound::overflow). By default, nothing of QoS 1 and 2 is
+/// lost: these messages are not acknowledged before they are taken, so an MQTT 5.0 server stops at Receive
+/// Maximum by itself, and messages of QoS 0 are dropped and counted
+/// ([`Status::lagged`](crate::Status::lagged)). If QoS 1 and 2 alone exceed a bound (many bytes, a stream
+/// with fewer messages than Receive Maximum, or a server of MQTT 3.x, which has none), reading stops until
+/// the application has taken some; this stops all streams, since there is one connection. One
+/// block is then read whenever the keep alive is due, so that the connection stays. Reading goes
 /// on beyond the bound while commands of this side wait for their answers, which stand behind the
 /// messages: a task that waits for one before it takes the next message would wait for ever. A server of
 /// MQTT 3.x can then send 65,535 messages at most, the number of packet identifiers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Inbound {
-    /// The most messages of QoS 0, and the most of QoS 1 and 2; default 1,024.
+    /// The most messages; with [`Overflow::Block`] the most of QoS 0, and the most of QoS 1 and 2; default
+    /// 1,024. Zero is as one.
     pub messages: usize,
     /// The most bytes on the wire; default 16 MiB. One message is always taken.
     pub bytes: usize,
+    /// What happens at a bound; default [`Overflow::Block`].
+    pub overflow: Overflow,
+}
+
+/// What happens to messages that come in faster than they are taken.
+///
+/// Each message that is dropped is counted. If it is of QoS 1 or 2, it is acknowledged as it is dropped,
+/// also with [`manual_ack`](Config::manual_ack): the server does not send it again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// Messages of QoS 1 and 2 wait at the server, and new ones of QoS 0 are dropped.
+    #[default]
+    Block,
+    /// The message that has waited longest is dropped.
+    DropOldest,
+    /// The new message is dropped.
+    DropNewest,
+    /// A message takes the place of the one of the same topic that waits, at any time; at the bound, what
+    /// has waited longest is dropped. For readings of which only the present one counts.
+    LatestPerTopic,
 }
 
 impl Default for Inbound {
     fn default() -> Inbound {
-        Inbound { messages: 1024, bytes: 16 * 1024 * 1024 }
+        Inbound { messages: 1024, bytes: 16 * 1024 * 1024, overflow: Overflow::Block }
     }
 }
 

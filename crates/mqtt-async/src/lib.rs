@@ -52,6 +52,7 @@ mod link;
 mod message;
 mod queue;
 mod random;
+mod router;
 mod shared;
 mod status;
 mod time;
@@ -62,12 +63,12 @@ mod tokio;
 pub use mqtt_proto::{
     AckProperties, Bounds, ClientConfig, CloseReason, ConnAck, Connect, Disconnect, Failure,
     Properties, Property, Publish, PublishFields, PublishPacket, PublishProperties, QoS,
-    ReasonCode, RetainHandling, Subscribe, Subscription, SubscriptionOptions, Text, TextError,
-    TopicError, TopicFilter, TopicName, Unsubscribe, Version, Will,
+    ReasonCode, RetainHandling, Subscribe, Subscription as FilterSubscription, SubscriptionOptions,
+    Text, TextError, TopicError, TopicFilter, TopicName, Unsubscribe, Version, Will,
 };
 
 pub use crate::client::{Client, IntoTopicFilter, IntoTopicName};
-pub use crate::config::{Backoff, Config, Inbound, Resubscribe};
+pub use crate::config::{Backoff, Config, Inbound, Overflow, Resubscribe};
 pub use crate::connect::{Connector, Servers};
 #[cfg(feature = "async-io")]
 pub use crate::connect::{Tcp, TcpStream};
@@ -75,7 +76,7 @@ pub use crate::driver::Driver;
 pub use crate::error::{CommandError, Error, PublishError, Rejected, TokenError};
 pub use crate::events::{Events, StatusChanges};
 pub use crate::hooks::{Attempt, HookError};
-pub use crate::message::{Message, Messages, Next};
+pub use crate::message::{Listening, Message, Messages, Next, Subscription};
 pub use crate::status::{Connected, Event, Losses, Phase, Stats, Status};
 #[cfg(feature = "async-io")]
 pub use crate::time::AsyncIoTimer;

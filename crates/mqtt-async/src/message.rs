@@ -11,6 +11,10 @@ use mqtt_proto::{AckId, Properties, Publish, PublishPacket, QoS, ReasonCode, Top
 
 use crate::shared::{Handle, Key, Look, Shared};
 
+mod subscription;
+
+pub use subscription::{Listening, Subscription};
+
 /// A message that came in.
 #[derive(Debug)]
 pub struct Message {
@@ -83,12 +87,16 @@ impl Message {
     /// application did not take it (MQTT 5.0 section 3.4.2.1). In MQTT 3.x it is as [`ack`](Message::ack).
     pub fn reject(self, reason: ReasonCode) {
         if let Some((shared, ack)) = self.ack {
-            shared.command(|state| state.session.ack(ack, reason));
+            shared.command(|state| state.acknowledge(ack, reason));
         }
     }
 }
 
-/// The messages that come in, on all subscriptions: a stream.
+/// The messages that come in and belong to no [`Subscription`]: a stream.
+///
+/// These are the messages of [`Client::subscribe`](crate::Client::subscribe), those of a resumed session that
+/// come before there is a [`Subscription`] for them, and those that still come, or were not taken, after it
+/// was dropped.
 ///
 /// There is one queue for a client, and it is there before the first of these: messages wait in it,
 /// within the bounds of [`Inbound`](crate::Inbound). Several of these share it, and each message goes to
@@ -130,7 +138,7 @@ impl Messages {
         let shared = handle.shared();
         let (entry, driver) = {
             let mut state = shared.lock();
-            let entry = state.take(shared.manual_ack)?;
+            let entry = state.take(None, shared.manual_ack)?;
             (entry, state.touch())
         };
         if let Some(driver) = driver {
@@ -143,7 +151,7 @@ impl Messages {
         let Messages { handle, key } = self;
         let shared = handle.shared();
         let poll = shared.poll(cx, |state, waker| {
-            if let Some(entry) = state.take(shared.manual_ack) {
+            if let Some(entry) = state.take(None, shared.manual_ack) {
                 Look::Ready(Some((entry, state.touch())))
             } else if state.end.is_some() {
                 Look::Ready(None)
@@ -188,15 +196,15 @@ impl Drop for Messages {
     }
 }
 
-/// What [`Messages::next`] returns.
+/// What [`Messages::next`] and [`Subscription::next`] return.
 #[derive(Debug)]
 #[must_use = "a future does nothing unless it is awaited"]
-pub struct Next<'a>(&'a mut Messages);
+pub struct Next<'a, S = Messages>(&'a mut S);
 
-impl Future for Next<'_> {
+impl<S: Stream<Item = Message> + Unpin> Future for Next<'_, S> {
     type Output = Option<Message>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        self.0.poll(cx)
+        Pin::new(&mut *self.0).poll_next(cx)
     }
 }

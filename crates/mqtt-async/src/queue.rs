@@ -1,16 +1,16 @@
 //! The queue of messages that came in and were not taken yet.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
-use mqtt_proto::{Message, PublishPacket, QoS};
+use mqtt_proto::{AckId, Message, PublishPacket, QoS};
 
-use crate::config::Inbound;
+use crate::config::{Inbound, Overflow};
 
 /// From this many waiting messages on, small ones are copied when they come in: a queue that nobody
 /// empties then keeps few blocks alive.
 const COPY_FROM: usize = 32;
 
-/// A bounded queue; see [`Inbound`] for what happens at its bounds.
+/// A bounded queue; see [`Inbound`] and [`Overflow`] for what happens at its bounds.
 #[derive(Debug)]
 pub(crate) struct Queue {
     entries: VecDeque<Entry>,
@@ -21,6 +21,9 @@ pub(crate) struct Queue {
     acked: usize,
     acked_bytes: usize,
     lagged: u64,
+    /// The number of the first entry, and under which number a topic waits, for `LatestPerTopic`.
+    first: u64,
+    topics: HashMap<Box<[u8]>, u64>,
 }
 
 #[derive(Debug)]
@@ -40,34 +43,79 @@ impl Queue {
             acked: 0,
             acked_bytes: 0,
             lagged: 0,
+            first: 0,
+            topics: HashMap::new(),
         }
     }
 
-    /// Adds a message, unless it may be dropped and there is no room.
-    pub(crate) fn push(&mut self, mut message: Message) {
+    /// Adds a message; what is dropped for lack of room is to be acknowledged.
+    pub(crate) fn push(&mut self, mut message: Message, dropped: &mut Vec<AckId>) {
         let size = message.publish.wire_len();
-        if message.publish.qos() == QoS::AtMostOnce {
-            let unacked = self.entries.len() - self.acked;
-            let fits = unacked < self.bounds.messages
-                && (self.entries.is_empty() || self.bytes + size <= self.bounds.bytes);
-            if !fits {
-                self.lagged += 1;
-                return;
+        let refused = match self.bounds.overflow {
+            Overflow::Block => {
+                message.publish.qos() == QoS::AtMostOnce
+                    && (self.entries.len() - self.acked >= self.bounds.messages.max(1)
+                        || !self.has_bytes_for(size))
             }
-        } else {
+            Overflow::DropNewest => {
+                self.entries.len() >= self.bounds.messages.max(1) || !self.has_bytes_for(size)
+            }
+            Overflow::DropOldest | Overflow::LatestPerTopic => false,
+        };
+        if refused {
+            self.lagged += 1;
+            dropped.extend(message.ack);
+            return;
+        }
+        self.bytes += size;
+        if message.publish.qos() != QoS::AtMostOnce {
             self.acked += 1;
             self.acked_bytes += size;
         }
-        self.bytes += size;
         let owned = self.entries.len() >= COPY_FROM && size <= self.copy_up_to;
         if owned {
             message.publish = message.publish.into_owned();
         }
-        self.entries.push_back(Entry { message, owned });
+        self.place(Entry { message, owned }, dropped);
+        if matches!(self.bounds.overflow, Overflow::DropOldest | Overflow::LatestPerTopic) {
+            while self.entries.len() > 1
+                && (self.entries.len() > self.bounds.messages.max(1)
+                    || self.bytes > self.bounds.bytes)
+                && let Some(oldest) = self.pop()
+            {
+                self.lagged += 1;
+                dropped.extend(oldest.message.ack);
+            }
+        }
+    }
+
+    fn has_bytes_for(&self, size: usize) -> bool {
+        self.entries.is_empty() || self.bytes + size <= self.bounds.bytes
+    }
+
+    /// Puts an entry to the end, or to where a message of its topic waits.
+    fn place(&mut self, entry: Entry, dropped: &mut Vec<AckId>) {
+        if self.bounds.overflow == Overflow::LatestPerTopic {
+            let topic = entry.message.publish.topic_bytes();
+            let known = self.topics.get(topic).and_then(|number| number.checked_sub(self.first));
+            if let Some(waiting) = known.and_then(|index| self.entries.get_mut(index as usize)) {
+                let old = std::mem::replace(waiting, entry);
+                self.forget(&old);
+                self.lagged += 1;
+                dropped.extend(old.message.ack);
+                return;
+            }
+            self.topics.insert(topic.into(), self.first + self.entries.len() as u64);
+        }
+        self.entries.push_back(entry);
     }
 
     pub(crate) fn pop(&mut self) -> Option<Entry> {
         let entry = self.entries.pop_front()?;
+        self.first += 1;
+        if self.bounds.overflow == Overflow::LatestPerTopic {
+            self.topics.remove(entry.message.publish.topic_bytes());
+        }
         self.forget(&entry);
         if self.entries.is_empty() {
             // What a burst needed is given back.
@@ -90,19 +138,22 @@ impl Queue {
     /// Without this, each loss of the connection would add them to the queue once more.
     pub(crate) fn remove_repeated(&mut self) {
         let entries = std::mem::take(&mut self.entries);
+        self.topics.clear();
         for entry in entries {
             if entry.message.publish.qos() == QoS::AtLeastOnce {
                 self.forget(&entry);
             } else {
-                self.entries.push_back(entry);
+                // No topic is there twice: nothing is dropped.
+                self.place(entry, &mut Vec::new());
             }
         }
     }
 
     /// Tells whether reading has to stop because QoS 1 and 2 alone exceed a bound.
     pub(crate) fn is_over(&self) -> bool {
-        self.acked > self.bounds.messages.max(1)
-            || (self.acked > 1 && self.acked_bytes > self.bounds.bytes)
+        self.bounds.overflow == Overflow::Block
+            && (self.acked > self.bounds.messages.max(1)
+                || (self.acked > 1 && self.acked_bytes > self.bounds.bytes))
     }
 
     pub(crate) fn len(&self) -> usize {

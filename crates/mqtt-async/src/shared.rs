@@ -13,14 +13,15 @@ use mqtt_proto::{
     Subscribe, Token, Unsubscribe,
 };
 
-use crate::config::{Config, Resubscribe};
+use crate::config::{Config, Inbound, Resubscribe};
 use crate::error::{CommandError, Error, PublishError, Rejected, TokenError};
-use crate::queue::{Entry, Queue};
+use crate::router::Router;
 use crate::status::{Connected, Counts, Event as Happening, Phase, Stats, Status};
 use crate::time::Clock;
 
 mod log;
 mod slots;
+mod streams;
 mod subscriptions;
 mod wakers;
 
@@ -39,13 +40,15 @@ pub(crate) struct Shared {
     epoch: Instant,
     pub(crate) manual_ack: bool,
     pub(crate) copy_up_to: usize,
+    /// The bounds of a stream that has none of its own.
+    pub(crate) inbound: Inbound,
 }
 
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) session: Session<ClientRole>,
     pub(crate) slots: Slots,
-    pub(crate) queue: Queue,
+    pub(crate) router: Router,
     subscriptions: Subscriptions,
     /// Who waits for messages.
     pub(crate) readers: Wakers,
@@ -113,8 +116,9 @@ impl Shared {
             epoch,
             manual_ack: config.manual_ack,
             copy_up_to: config.copy_up_to,
+            inbound: config.inbound,
             state: Mutex::new(State {
-                queue: Queue::new(config.inbound, config.copy_up_to),
+                router: Router::new(config.inbound, config.copy_up_to),
                 session: Session::new(config.session),
                 slots: Slots::default(),
                 subscriptions: Subscriptions::default(),
@@ -253,23 +257,20 @@ impl State {
         Ok(token)
     }
 
-    pub(crate) fn unsubscribe(&mut self, unsubscribe: Unsubscribe) -> Result<Token, CommandError> {
+    pub(crate) fn unsubscribe(
+        &mut self,
+        unsubscribe: Unsubscribe,
+        woken: &mut Vec<Waker>,
+    ) -> Result<Token, CommandError> {
         if self.is_closing() {
             return Err(CommandError::Closed);
         }
         let token = self.session.unsubscribe(unsubscribe.clone())?;
+        self.router.unsubscribed(&unsubscribe.filters, woken);
+        self.observers.take(woken);
         self.subscriptions.asked_to_end(token, unsubscribe);
         self.slots.insert(token);
         Ok(token)
-    }
-
-    /// Takes the next message out of the queue: here it is acknowledged.
-    pub(crate) fn take(&mut self, manual_ack: bool) -> Option<Entry> {
-        let entry = self.queue.pop()?;
-        if let Some(ack) = entry.message.ack.filter(|_| !manual_ack) {
-            self.session.ack(ack, ReasonCode::SUCCESS);
-        }
-        Some(entry)
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -279,8 +280,8 @@ impl State {
             last_error: self.last_error.clone(),
             connections: self.connections,
             failed_attempts: self.failed_attempts,
-            lagged: self.queue.lagged(),
-            inbound: self.queue.len(),
+            lagged: self.router.lagged(),
+            inbound: self.router.len(),
             not_resubscribed: self.subscriptions.refused(),
         }
     }
@@ -295,7 +296,7 @@ impl State {
             requests: held.requests,
             acked,
             rejected,
-            lagged: self.queue.lagged(),
+            lagged: self.router.lagged(),
             bytes_in,
             bytes_out,
             connections: self.connections,
@@ -323,8 +324,7 @@ impl State {
         while let Some(event) = self.session.poll_event() {
             match event {
                 Event::Message(message) => {
-                    self.queue.push(message);
-                    arrived = true;
+                    arrived |= self.router.deliver(message, &mut self.session, woken);
                 }
                 Event::Published { token, reason, properties } => {
                     let result = match reason.is_error() {
@@ -341,12 +341,14 @@ impl State {
                 }
                 Event::Subscribed { token, ack } => {
                     self.subscriptions.answered(token, &ack.reasons);
+                    if self.router.answered(token, &ack, woken) {
+                        self.observers.take(woken);
+                    }
                     let result = match ack.reasons.iter().any(|reason| reason.is_error()) {
                         false => Ok(Answer::Request(ack.reasons, ack.properties)),
                         true => Err(rejected(ack.reasons, ack.properties)),
                     };
                     woken.extend(self.slots.resolve(token, result));
-                    self.subscriptions.renew(&mut self.session);
                 }
                 Event::Unsubscribed { token, ack } => {
                     self.subscriptions.ended(token);
@@ -355,26 +357,22 @@ impl State {
                         true => Err(rejected(ack.reasons, ack.properties)),
                     };
                     woken.extend(self.slots.resolve(token, result));
-                    self.subscriptions.renew(&mut self.session);
                 }
                 Event::Failed { token, error } => {
                     self.subscriptions.failed(token);
+                    self.listening_failed(token, &error, woken);
                     woken.extend(self.slots.resolve(token, Err(TokenError::Failed(error))));
-                    self.subscriptions.renew(&mut self.session);
                 }
                 Event::Connected { resumed, connack } => {
-                    if resumed {
-                        self.queue.remove_repeated();
-                    }
+                    self.router.reconnected(resumed);
                     match self.resubscribe {
                         Resubscribe::OnNewSession if resumed => {}
                         Resubscribe::OnNewSession | Resubscribe::Always => {
                             self.subscriptions.lost()
                         }
                         Resubscribe::Never if resumed => {}
-                        Resubscribe::Never => self.subscriptions.forget(),
+                        Resubscribe::Never => self.subscriptions.forget_all(),
                     }
-                    self.subscriptions.renew(&mut self.session);
                     self.connections += 1;
                     self.set_phase(Phase::Connected);
                     let connected = Connected { resumed, connack: (*connack).into() };
@@ -394,6 +392,7 @@ impl State {
                 _ => {}
             }
         }
+        self.renew_and_release();
         if arrived {
             self.readers.take(woken);
         }
@@ -416,6 +415,7 @@ impl State {
         self.observers.take(woken);
         self.readers.take(woken);
         self.log.watchers.take(woken);
+        self.router.take_wakers(woken);
     }
 }
 

@@ -47,9 +47,10 @@ pub struct Status {
     pub connections: u64,
     /// How many attempts have failed in a row.
     pub failed_attempts: u32,
-    /// How many messages of QoS 0 were dropped because nobody took them.
+    /// How many messages were dropped because nobody took them in time, on all streams: see
+    /// [`Overflow`](crate::Overflow).
     pub lagged: u64,
-    /// How many messages wait to be taken.
+    /// How many messages wait to be taken, on all streams.
     pub inbound: usize,
     /// The filters that the server refused when they were subscribed to anew after it had lost the
     /// session; they are tried again on the next connection.

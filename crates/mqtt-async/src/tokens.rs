@@ -167,17 +167,21 @@ request_token! {
 
 /// One who waits for something that concerns the whole client.
 #[derive(Debug)]
-struct Watch {
+pub(crate) struct Watch {
     shared: Arc<Shared>,
     key: Key,
 }
 
 impl Watch {
-    fn new(shared: &Arc<Shared>) -> Watch {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Watch {
         Watch { shared: Arc::clone(shared), key: Key::default() }
     }
 
-    fn poll<T>(&mut self, cx: &Context<'_>, mut check: impl FnMut(&State) -> Option<T>) -> Poll<T> {
+    pub(crate) fn poll<T>(
+        &mut self,
+        cx: &Context<'_>,
+        mut check: impl FnMut(&State) -> Option<T>,
+    ) -> Poll<T> {
         let Watch { shared, key } = self;
         shared.poll(cx, |state, waker| {
             if let Some(value) = check(state) {

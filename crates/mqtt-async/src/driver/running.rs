@@ -132,7 +132,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         }
         // Answers to what this side has sent stand behind the messages: whoever waits for one would take no
         // more of these, and nothing would move again.
-        let paused = state.queue.is_over() && running.since.is_some() && !state.is_busy();
+        let paused = state.router.is_over() && running.since.is_some() && !state.is_busy();
         let deadline = state.session.poll_timeout();
         self.evicted = state.log.tell(&mut self.woken);
         Wishes {

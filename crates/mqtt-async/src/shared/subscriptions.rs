@@ -8,6 +8,8 @@ use mqtt_proto::{
     Unsubscribe, UserProperties,
 };
 
+use crate::router::{Router, has_identifiers};
+
 /// How many filters one SUBSCRIBE renews; some servers take no more.
 const FILTERS: usize = 8;
 
@@ -45,13 +47,17 @@ impl Subscriptions {
     }
 
     pub(super) fn asked_to_end(&mut self, token: Token, unsubscribe: Unsubscribe) {
-        // From now on nobody wants them, whatever the server says and whenever.
-        self.remove(&unsubscribe.filters);
+        self.forget(&unsubscribe.filters);
+        self.requests.insert(token.get(), Request::Unsubscribe(unsubscribe));
+    }
+
+    /// From now on nobody wants them, whatever the server says and whenever.
+    pub(super) fn forget(&mut self, filters: &[TopicFilter]) {
+        self.remove(filters);
         for subscribe in &mut self.to_renew {
-            subscribe.subscriptions.retain(|it| !unsubscribe.filters.contains(&it.filter));
+            subscribe.subscriptions.retain(|it| !filters.contains(&it.filter));
         }
         self.to_renew.retain(|subscribe| !subscribe.subscriptions.is_empty());
-        self.requests.insert(token.get(), Request::Unsubscribe(unsubscribe));
     }
 
     /// The server has answered a SUBSCRIBE.
@@ -113,7 +119,7 @@ impl Subscriptions {
     }
 
     /// The server has no session, and nothing is to be asked for anew.
-    pub(super) fn forget(&mut self) {
+    pub(super) fn forget_all(&mut self) {
         self.kept.clear();
         self.places.clear();
     }
@@ -152,8 +158,15 @@ impl Subscriptions {
     }
 
     /// Asks anew for what is to be renewed, as far as the session has room for requests.
-    pub(super) fn renew(&mut self, session: &mut Session<ClientRole>) {
-        while let Some(subscribe) = self.to_renew.pop_front() {
+    ///
+    /// Streams have Subscription Identifiers only where the server has them.
+    pub(super) fn renew(&mut self, session: &mut Session<ClientRole>, router: &Router) {
+        while let Some(mut subscribe) = self.to_renew.pop_front() {
+            if !has_identifiers(session)
+                && subscribe.subscription_identifier.is_some_and(|id| router.knows(id))
+            {
+                subscribe.subscription_identifier = None;
+            }
             match session.subscribe(subscribe.clone()) {
                 Ok(token) => {
                     self.requests.insert(token.get(), Request::Renew(subscribe));

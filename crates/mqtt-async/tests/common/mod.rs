@@ -5,3 +5,4 @@ pub mod bench;
 pub mod pipe;
 pub mod runtime;
 pub mod server;
+pub mod streams;

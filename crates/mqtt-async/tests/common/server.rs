@@ -84,6 +84,8 @@ pub struct Script {
     pub disconnect: Option<ReasonCode>,
     pub seen: Vec<Seen>,
     pub connects: Vec<mqtt_proto::Connect>,
+    /// The Subscription Identifiers of the SUBSCRIBEs, in their order.
+    pub identifiers: Vec<Option<u32>>,
     connections: u64,
     sessions: HashMap<String, Kept>,
     wakers: Vec<Waker>,
@@ -221,7 +223,10 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 server.see(Seen::Subscribe(
                     filters.map(|it| it.filter.as_str().to_owned()).collect(),
                 ));
-                let reject = server.script(|script| script.reject_filters);
+                let reject = server.script(|script| {
+                    script.identifiers.push(subscribe.subscription_identifier);
+                    script.reject_filters
+                });
                 let reasons = subscribe.subscriptions.iter().map(|subscription| {
                     reject.unwrap_or(ReasonCode::new(subscription.options.qos as u8))
                 });

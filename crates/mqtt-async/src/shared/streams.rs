@@ -1,0 +1,101 @@
+//! What the state does for streams.
+
+use std::task::Waker;
+
+use mqtt_proto::{AckId, Failure, ReasonCode, Subscribe, Token, TopicFilter, Unsubscribe};
+
+use super::State;
+use crate::config::Inbound;
+use crate::error::{CommandError, TokenError};
+use crate::queue::Entry;
+use crate::router::Listener;
+
+impl State {
+    /// Makes a stream; returns its name.
+    pub(crate) fn listen(
+        &mut self,
+        subscribe: Subscribe,
+        bounds: Inbound,
+    ) -> Result<u64, CommandError> {
+        if self.is_closing() {
+            return Err(CommandError::Closed);
+        }
+        let (stream, sent) = self.router.listen(&mut self.session, subscribe, bounds)?;
+        if let Some((token, subscribe)) = sent {
+            self.subscriptions.asked(token, subscribe);
+        }
+        Ok(stream)
+    }
+
+    /// Ends a stream. What is returned is to be dropped outside of the lock.
+    pub(crate) fn stop_listening(
+        &mut self,
+        stream: u64,
+        woken: &mut Vec<Waker>,
+    ) -> Option<Listener> {
+        let (listener, arrived) = self.router.remove(stream, &mut self.session);
+        self.renew_and_release();
+        if arrived {
+            self.readers.take(woken);
+        }
+        listener
+    }
+
+    /// Takes the next message out of a queue: here it is acknowledged.
+    pub(crate) fn take(&mut self, stream: Option<u64>, manual_ack: bool) -> Option<Entry> {
+        let entry = self.router.pop(stream)?;
+        if let Some(ack) = entry.message.ack.filter(|_| !manual_ack) {
+            self.acknowledge(ack, ReasonCode::SUCCESS);
+        }
+        Some(entry)
+    }
+
+    pub(crate) fn acknowledge(&mut self, ack: AckId, reason: ReasonCode) {
+        self.router.acknowledge(&mut self.session, ack, reason);
+    }
+
+    /// A request came to nothing: perhaps that of a stream.
+    pub(super) fn listening_failed(
+        &mut self,
+        token: Token,
+        error: &Failure,
+        woken: &mut Vec<Waker>,
+    ) {
+        let error = TokenError::Failed(error.clone());
+        match self.router.failed(token, error, &mut self.session, woken) {
+            Some(Some((token, subscribe))) => self.subscriptions.asked(token, subscribe),
+            Some(None) => self.observers.take(woken),
+            None => {}
+        }
+    }
+
+    /// Subscribes anew and unsubscribes, as far as the session has room for requests.
+    pub(super) fn renew_and_release(&mut self) {
+        if self.connected.is_some() {
+            self.subscriptions.renew(&mut self.session, &self.router);
+        }
+        while !self.is_closing()
+            && let Some(filters) = self.router.unwanted().pop_front()
+        {
+            // Also if there is no room now: it is not to be subscribed to anew.
+            self.subscriptions.forget(&filters);
+            let unsubscribe = Unsubscribe { filters, ..Unsubscribe::default() };
+            match self.session.unsubscribe(unsubscribe.clone()) {
+                Ok(token) => self.subscriptions.asked_to_end(token, unsubscribe),
+                Err(mqtt_proto::CommandError::Full) => {
+                    self.router.unwanted().push_front(unsubscribe.filters);
+                    break;
+                }
+                Err(_) => self.release_one_by_one(unsubscribe.filters),
+            }
+        }
+    }
+
+    /// The filters of one stream may be too many for one packet.
+    fn release_one_by_one(&mut self, filters: Vec<TopicFilter>) {
+        if filters.len() > 1 {
+            let unwanted = self.router.unwanted();
+            filters.into_iter().for_each(|filter| unwanted.push_back(vec![filter]));
+        }
+    }
+}
