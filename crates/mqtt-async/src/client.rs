@@ -18,6 +18,7 @@ use crate::status::Status;
 use crate::time::Timer;
 use crate::tokens::{Closing, Connecting, Publishing, Ready, Subscribing, Unsubscribing};
 
+mod ending;
 mod state;
 
 /// A handle to an MQTT client; clone it freely.

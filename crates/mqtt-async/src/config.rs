@@ -38,6 +38,12 @@ pub struct Config {
     pub reconnect: Option<Backoff>,
     /// Whether to subscribe anew after a connection; default: if the server has lost the session.
     pub resubscribe: Resubscribe,
+    /// Whether to go on with MQTT 3.1.1 if the server refuses MQTT 5.0; default no.
+    ///
+    /// It does so once, without waiting, and then stays with it. What needs MQTT 5.0 is left out of the
+    /// CONNECT, and messages and requests with it fail. Clean Start true means there that the session ends
+    /// with each connection.
+    pub fall_back_to_v311: bool,
     /// Bounds on what came in and was not taken yet.
     pub inbound: Inbound,
     /// Whether the application acknowledges each message of QoS 1 and 2 itself; default no: a message is
@@ -65,6 +71,7 @@ impl Config {
             close_timeout: Duration::from_secs(1),
             reconnect: Some(Backoff::default()),
             resubscribe: Resubscribe::default(),
+            fall_back_to_v311: false,
             inbound: Inbound::default(),
             manual_ack: false,
             copy_up_to: 1024,
@@ -102,6 +109,7 @@ impl Config {
             connect_timeout: self.connect_timeout,
             close_timeout: self.close_timeout,
             reconnect: self.reconnect,
+            fall_back: self.fall_back_to_v311,
         }
     }
 
@@ -130,6 +138,8 @@ pub(crate) struct Limits {
     pub(crate) connect_timeout: Duration,
     pub(crate) close_timeout: Duration,
     pub(crate) reconnect: Option<Backoff>,
+    /// Whether a refusal of MQTT 5.0 is still to be answered with MQTT 3.1.1.
+    pub(crate) fall_back: bool,
 }
 
 /// Bounds on what came in and was not taken out of a stream yet: of [`Messages`](crate::Messages), or of a

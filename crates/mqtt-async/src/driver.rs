@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{fmt, mem};
 
 use crate::config::Limits;
@@ -50,6 +50,8 @@ pub struct Driver<C: Connector, T> {
     random: Random,
     /// Whom to wake behind the lock; kept for its capacity.
     woken: Vec<Waker>,
+    /// When to look at the state again, for its own reasons.
+    close_by: Option<Instant>,
     /// What to drop behind the lock.
     evicted: Vec<Event>,
     result: Option<Result<(), Error>>,
@@ -91,6 +93,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             attempt: None,
             random: Random::new(),
             woken: Vec::new(),
+            close_by: None,
             evicted: Vec::new(),
             result: None,
         }
@@ -110,8 +113,9 @@ impl<C: Connector, T: Timer> Driver<C, T> {
     /// Waits for its time to connect.
     fn wait(&mut self, until: Option<Instant>) -> Flow {
         let (close, busy) = {
+            let now = self.timer.now();
             let mut state = self.shared.lock();
-            state.look();
+            self.close_by = state.look(now);
             if state.close == Close::No || until.is_some() {
                 state.set_phase(if until.is_some() { Phase::Waiting } else { Phase::Connecting });
             }
@@ -123,6 +127,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             Close::No => false,
             Close::WhenIdle => !busy,
             Close::Now => !busy || until.is_some(),
+            Close::Late | Close::Abort => true,
         };
         if over {
             return self.end(End::Closed);
@@ -172,7 +177,9 @@ impl<C: Connector, T: Timer> Driver<C, T> {
     fn lost(&mut self, error: Error, since: Option<Instant>) -> Flow {
         let now = self.timer.now();
         let stood = since.map(|since| now.saturating_duration_since(since));
-        let delay = self.limits.reconnect.and_then(|backoff| {
+        let falls_back = self.falls_back(&error);
+        let backoff = self.limits.reconnect.filter(|_| !falls_back);
+        let delay = backoff.and_then(|backoff| {
             let attempt = self.attempt.map_or(0, |last| backoff.next_attempt(last, stood));
             self.attempt = Some(attempt);
             backoff.delay(attempt, self.random.next())
@@ -185,8 +192,11 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             };
             (state.close, state.failed_attempts)
         };
-        let retry_in =
-            delay.filter(|_| close != Close::Now).filter(|_| self.is_worth_a_retry(&error, failed));
+        let retry_in = match delay {
+            _ if close >= Close::Now => None,
+            _ if falls_back => Some(Duration::ZERO),
+            delay => delay.filter(|_| self.is_worth_a_retry(&error, failed)),
+        };
         let before = {
             let mut state = self.shared.lock();
             state.counts.losses.count(&error);
@@ -201,7 +211,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         drop(before);
         self.tell();
         match retry_in {
-            _ if close == Close::Now => self.end(End::Closed),
+            _ if close >= Close::Now => self.end(End::Closed),
             Some(delay) => {
                 self.stage = Stage::Waiting(Some(now.checked_add(delay).unwrap_or(now)));
                 Flow::Again
@@ -248,11 +258,12 @@ impl<C: Connector, T: Timer> Future for Driver<C, T> {
             if let Some(result) = &driver.result {
                 return Poll::Ready(result.clone());
             }
-            let sleeps = match driver.round(cx) {
-                Flow::Again => false,
-                Flow::Sleep => true,
-                Flow::SleepUntil(deadline) => driver.timer.poll_until(deadline, cx).is_pending(),
+            let deadline = match driver.round(cx) {
+                Flow::Again => continue,
+                Flow::Sleep => driver.close_by,
+                Flow::SleepUntil(deadline) => driver.close_by.into_iter().chain([deadline]).min(),
             };
+            let sleeps = deadline.is_none_or(|at| driver.timer.poll_until(at, cx).is_pending());
             if sleeps && driver.shared.sleep(cx.waker().clone()) {
                 return Poll::Pending;
             }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::{fmt, io};
 
 use mqtt_proto::{
-    AckProperties, CloseReason, ConnAck, Disconnect, EncodeError, Failure, PeerError, Publish,
-    ReasonCode, Timeout, TopicError,
+    AckProperties, CloseReason, ConnAck, DecodeCause, Disconnect, EncodeError, Failure, PacketType,
+    PeerError, Publish, ReasonCode, Timeout, TopicError,
 };
 
 /// Tells why a connection could not be made or has ended, and why the driver gave up.
@@ -100,6 +100,19 @@ impl Error {
             | Error::NotMqtt(_)
             | Error::Protocol(_)
             | Error::Other(_) => true,
+        }
+    }
+
+    /// Tells whether a server refuses MQTT 5.0, in its own words or in those of MQTT 3.1.1, whose return
+    /// codes are no reason codes.
+    pub(crate) fn refuses_v5(&self) -> bool {
+        match self {
+            Error::Refused(connack) => connack.reason == ReasonCode::UNSUPPORTED_PROTOCOL_VERSION,
+            Error::NotMqtt(PeerError::Decode(error)) => {
+                error.packet() == Some(PacketType::ConnAck)
+                    && error.cause() == DecodeCause::ReasonCode
+            }
+            _ => false,
         }
     }
 

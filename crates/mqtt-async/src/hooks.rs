@@ -19,7 +19,7 @@ pub struct Attempt {
     pub last_error: Option<Error>,
     /// The version to speak; a change of it stays.
     ///
-    /// Messages that wait and cannot be sent with the new one fail.
+    /// Messages that wait and cannot be sent with the new one fail. Properties are left out in MQTT 3.x.
     pub version: Version,
     /// The CONNECT to send; what is changed here stays for the attempts after this one.
     ///

@@ -54,6 +54,7 @@ mod queue;
 mod random;
 mod router;
 mod shared;
+mod shutdown;
 mod status;
 mod time;
 mod tokens;
@@ -77,12 +78,14 @@ pub use crate::error::{CommandError, Error, PublishError, Rejected, TokenError};
 pub use crate::events::{Events, StatusChanges};
 pub use crate::hooks::{Attempt, HookError};
 pub use crate::message::{Listening, Message, Messages, Next, Subscription};
+pub use crate::shutdown::{Report, Shutdown};
 pub use crate::status::{Connected, Event, Losses, Phase, Stats, Status};
 #[cfg(feature = "async-io")]
 pub use crate::time::AsyncIoTimer;
 pub use crate::time::{Clock, Timer};
 pub use crate::tokens::{
-    Closing, Connecting, Granted, Published, Publishing, Ready, Subscribing, Unsubscribing,
+    Closing, Connecting, Granted, Published, Publishing, Ready, Received, Subscribing,
+    Unsubscribing,
 };
 #[cfg(feature = "tokio")]
 pub use crate::tokio::{TokioIo, TokioTcp, TokioTimer};

@@ -3,6 +3,7 @@
 //! Commands lock, change the state and wake the driver. The lock is held over none of: I/O, a call of a
 //! waker, code of the user. Wakers are collected under the lock, and woken and dropped behind it.
 
+use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -61,6 +62,10 @@ pub(crate) struct State {
     /// Whether a message was refused because there was no room, and there was none since.
     pub(crate) full: bool,
     pub(crate) close: Close,
+    /// When to wait no longer for answers.
+    pub(crate) close_by: Option<Instant>,
+    /// Whether the server is to publish the Will at the end.
+    pub(crate) with_will: bool,
     pub(crate) end: Option<End>,
     phase: Phase,
     pub(crate) connected: Option<Connected>,
@@ -78,7 +83,12 @@ pub(crate) enum Close {
     No,
     /// When nothing waits for an answer any more.
     WhenIdle,
+    /// Now; but what is queued is worth an attempt to connect that is due.
     Now,
+    /// Now; no attempt is waited for.
+    Late,
+    /// Now, and without DISCONNECT.
+    Abort,
 }
 
 /// How the client ended.
@@ -128,6 +138,8 @@ impl Shared {
                 dirty: false,
                 full: false,
                 close: Close::No,
+                close_by: None,
+                with_will: false,
                 end: None,
                 phase: Phase::Connecting,
                 connected: None,
@@ -188,6 +200,11 @@ impl Shared {
         true
     }
 
+    /// Returns what time it is.
+    pub(crate) fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
     /// Returns the session's name for a point in time.
     pub(crate) fn instant(&self, at: Instant) -> mqtt_proto::Instant {
         mqtt_proto::Instant::from_epoch(at.saturating_duration_since(self.epoch))
@@ -232,9 +249,20 @@ impl State {
         self.driver.take()
     }
 
-    /// The driver looks now: what comes later has to wake it.
-    pub(crate) fn look(&mut self) {
+    /// The driver looks now: what comes later has to wake it. Returns when it has to look again.
+    pub(crate) fn look(&mut self, now: Instant) -> Option<Instant> {
         self.dirty = false;
+        if self.close_by.is_some_and(|by| now >= by) {
+            self.close_by = None;
+            self.close = self.close.max(Close::Late);
+        }
+        self.close_by
+    }
+
+    /// Takes the session out, with what it holds; the client has ended.
+    pub(crate) fn take_session(&mut self) -> Session<ClientRole> {
+        let empty = Session::new(self.session.config().clone());
+        mem::replace(&mut self.session, empty)
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -325,6 +353,9 @@ impl State {
             match event {
                 Event::Message(message) => {
                     arrived |= self.router.deliver(message, &mut self.session, woken);
+                }
+                Event::Received { token, reason } => {
+                    woken.extend(self.slots.received(token, reason));
                 }
                 Event::Published { token, reason, properties } => {
                     let result = match reason.is_error() {
@@ -447,7 +478,7 @@ impl Clone for Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         if self.0.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.command(|state| state.close = Close::Now);
+            self.0.command(|state| state.close = state.close.max(Close::Now));
         }
     }
 }

@@ -52,7 +52,7 @@ impl Observer {
         let poll = shared.poll(cx, |state, waker| {
             let State { slots, end, .. } = state;
             match slots.get_mut(*token) {
-                Some(Slot::Waiting(waiting)) => {
+                Some(Slot::Waiting { waker: waiting, .. }) => {
                     if let Some(end) = end {
                         Look::Ready(Err(end.token_error()))
                     } else if let Some(waker) = waker.take() {
@@ -71,6 +71,36 @@ impl Observer {
         });
         *resolved = poll.is_ready();
         poll
+    }
+
+    /// Looks for the first answer; the final one stays where it is.
+    fn poll_received(&mut self, cx: &Context<'_>) -> Poll<Result<ReasonCode, TokenError>> {
+        let Observer { shared, token, resolved } = self;
+        if *resolved {
+            return Poll::Ready(Err(TokenError::Closed));
+        }
+        shared.poll(cx, |state, waker| {
+            let State { slots, end, .. } = state;
+            match slots.get_mut(*token) {
+                Some(Slot::Waiting { received: Some(reason), .. }) => Look::Ready(Ok(*reason)),
+                Some(Slot::Waiting { waker: waiting, .. }) => {
+                    if let Some(end) = end {
+                        Look::Ready(Err(end.token_error()))
+                    } else if let Some(waker) = waker.take() {
+                        Look::Waiting(waiting.replace(waker))
+                    } else if waiting.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+                        Look::Waiting(None)
+                    } else {
+                        Look::NeedsWaker
+                    }
+                }
+                Some(Slot::Done(Ok(Answer::Published(reason, _)))) => Look::Ready(Ok(*reason)),
+                Some(Slot::Done(Err(error))) => Look::Ready(Err(error.clone())),
+                Some(Slot::Done(Ok(Answer::Request(..)))) | None => {
+                    Look::Ready(Err(TokenError::Closed))
+                }
+            }
+        })
     }
 }
 
@@ -105,6 +135,23 @@ impl Publishing {
         Publishing(Observer { shared: Arc::clone(shared), token, resolved: false })
     }
 
+    /// Waits until the server has the message: PUBREC at QoS 2, else the final answer.
+    ///
+    /// What it resolves to is what the server said. From then on the server is responsible for the message;
+    /// the rest of the exchange only sees to it that it is not delivered twice. The final answer can be
+    /// awaited afterwards. It is cancel-safe. MQTT 5.0 section 4.3.3.
+    ///
+    /// ```
+    /// # async fn example(client: mqtt_async::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut publishing = client.publish("bill", "7", mqtt_async::QoS::ExactlyOnce)?;
+    /// publishing.received().await?;
+    /// publishing.await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn received(&mut self) -> Received<'_> {
+        Received(&mut self.0)
+    }
+
     /// Takes the message back if it was never put on a wire, and returns it.
     ///
     /// `None` means that it was sent or has ended already. Takes time linear in the number of messages
@@ -122,6 +169,19 @@ impl Future for Publishing {
             Answer::Published(reason, properties) => Ok(Published { reason, properties }),
             Answer::Request(..) => Err(TokenError::Closed),
         })
+    }
+}
+
+/// What [`Publishing::received`] returns.
+#[derive(Debug)]
+#[must_use = "a future does nothing unless it is awaited"]
+pub struct Received<'a>(&'a mut Observer);
+
+impl Future for Received<'_> {
+    type Output = Result<ReasonCode, TokenError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll_received(cx)
     }
 }
 
@@ -180,7 +240,7 @@ impl Watch {
     pub(crate) fn poll<T>(
         &mut self,
         cx: &Context<'_>,
-        mut check: impl FnMut(&State) -> Option<T>,
+        mut check: impl FnMut(&mut State) -> Option<T>,
     ) -> Poll<T> {
         let Watch { shared, key } = self;
         shared.poll(cx, |state, waker| {
@@ -220,7 +280,7 @@ macro_rules! watching_token {
             type Output = $output;
 
             fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-                self.0.poll(cx, $check)
+                self.0.poll(cx, |state| ($check)(state))
             }
         }
     };

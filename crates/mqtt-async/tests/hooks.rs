@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::bench::{Bench, VERSIONS, config, lasting};
 use common::pipe::Shape;
 use common::server::{Greeting, Seen};
-use mqtt_async::{Error, Event, Phase, QoS, ReasonCode, Resubscribe, Text, Version};
+use mqtt_async::{Error, Event, Phase, QoS, ReasonCode, Resubscribe, Text, Version, Will};
 
 const BAD: ReasonCode = ReasonCode::BAD_USER_NAME_OR_PASSWORD;
 
@@ -160,4 +160,57 @@ fn subscribes_anew_as_the_policy_says_and_tells_the_results() {
     assert_eq!(renewed(Resubscribe::Always, false, false), granted);
     assert_eq!(renewed(Resubscribe::Never, true, false), nothing);
     assert_eq!(renewed(Resubscribe::Never, false, false), nothing);
+}
+
+#[test]
+fn falls_back_to_v311_once_if_it_may() {
+    // In the words of MQTT 5.0, and in those of a server that knows 3.1.1 only.
+    for bytes in [vec![0x20, 3, 0, 0x84, 0], vec![0x20, 2, 0, 1]] {
+        for fall_back in [true, false] {
+            let mut config = lasting(Version::V5);
+            config.fall_back_to_v311 = fall_back;
+            let mut will = Will::new("gone".try_into().unwrap(), "");
+            will.delay_interval = Some(7);
+            config.session.connect.will = Some(will);
+            let mut bench = Bench::new(config, Shape::default());
+            bench.server.script(|script| script.refuse_v5 = Some(bytes.clone()));
+            let client = bench.client().clone();
+            let mut events = client.events();
+            let token = client.publish("t", "", QoS::AtLeastOnce).unwrap();
+            bench.settle();
+            let event = events.try_next();
+            let Some(Event::AttemptFailed { retry_in, .. }) = event else { panic!("{event:?}") };
+            if fall_back {
+                assert_eq!(retry_in, Some(Duration::ZERO));
+                bench.done(token).unwrap();
+                assert!(client.status().connected.is_some());
+                assert_eq!(bench.server.script(|script| script.connects.len()), 2);
+                // It stays so.
+                bench.server.cut();
+                bench.settle();
+                bench.advance(Duration::from_secs(1));
+                assert!(client.status().connected.unwrap().resumed);
+                assert_eq!(bench.server.script(|script| script.connects.len()), 3);
+            } else {
+                assert_eq!(client.status().phase == Phase::Ended, bytes.len() == 5);
+                assert!(client.status().connected.is_none());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_hook_that_sets_the_version_back_makes_no_loop() {
+    let mut config = config(Version::V5);
+    config.fall_back_to_v311 = true;
+    let mut bench = Bench::hooked(config, Shape::default(), |driver| {
+        driver.before_connect(|mut attempt| async move {
+            attempt.version = Version::V5;
+            Ok(attempt)
+        })
+    });
+    bench.server.script(|script| script.refuse_v5 = Some(vec![0x20, 3, 0, 0x84, 0]));
+    bench.settle();
+    assert_eq!(bench.client().status().phase, Phase::Ended);
+    assert_eq!(bench.server.script(|script| script.connects.len()), 2);
 }

@@ -63,7 +63,7 @@ const TABLES: &[(&str, &[Row])] = &[
             Together(&["error", "config", "time", "status", "random"]),
             Together(&["connect", "hooks", "queue", "store", "link", "router", "tokio"]),
             Together(&["shared"]),
-            Together(&["tokens", "message", "events"]),
+            Together(&["tokens", "message", "events", "shutdown"]),
             Together(&["driver"]),
             Together(&["client"]),
             Together(&["request", "blocking"]),

@@ -7,6 +7,8 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use super::{Driver, Flow, Stage};
+use mqtt_proto::{Connect, PublishProperties, Version};
+
 use crate::connect::Connector;
 use crate::error::Error;
 use crate::hooks::{Attempt, HookError, Preparing};
@@ -118,14 +120,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
 
     fn prepared(&mut self, attempt: Attempt) -> Flow {
         let Attempt { version, connect, server, .. } = attempt;
-        let before = {
-            let mut state = self.shared.lock();
-            let config = state.session.config_mut();
-            config.version = version;
-            std::mem::replace(&mut config.connect, connect)
-        };
-        // A password or payload of the user may be memory whose end is code of the user.
-        drop(before);
+        self.configure(version, connect);
         if let Some(server) = server
             && let Err(error) = self.connector.select(&server)
         {
@@ -146,10 +141,43 @@ impl<C: Connector, T: Timer> Driver<C, T> {
     }
 
     /// Tells whether the client was closed and nothing that waits is worth the attempt.
-    pub(super) fn is_unwanted(&self) -> bool {
+    pub(super) fn is_unwanted(&mut self) -> bool {
+        let now = self.timer.now();
         let mut state = self.shared.lock();
-        state.look();
-        state.close != Close::No && !state.is_busy()
+        self.close_by = state.look(now);
+        state.close >= Close::Late || (state.close != Close::No && !state.is_busy())
+    }
+
+    /// Goes on with MQTT 3.1.1 if that is what the server wants and the application permits; tells whether.
+    pub(super) fn falls_back(&mut self, error: &Error) -> bool {
+        if !self.limits.fall_back || !error.refuses_v5() {
+            return false;
+        }
+        // Once: a hook may set the version back.
+        self.limits.fall_back = false;
+        let connect = {
+            let state = self.shared.lock();
+            let config = state.session.config();
+            config.version.is_v5().then(|| config.connect.clone())
+        };
+        let Some(connect) = connect else { return false };
+        self.configure(Version::V311, connect);
+        true
+    }
+
+    /// Sets what the next connection begins with.
+    fn configure(&mut self, version: Version, mut connect: Connect) {
+        if !version.is_v5() {
+            leave_properties_out(&mut connect);
+        }
+        let before = {
+            let mut state = self.shared.lock();
+            let config = state.session.config_mut();
+            config.version = version;
+            std::mem::replace(&mut config.connect, connect)
+        };
+        // A password or payload of the user may be memory whose end is code of the user.
+        drop(before);
     }
 
     /// Tells whether to connect again after this.
@@ -159,4 +187,24 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             None => error.is_retryable(),
         }
     }
+}
+
+/// Leaves out what MQTT 3.x does not have.
+fn leave_properties_out(connect: &mut Connect) {
+    let Connect { client_id, clean_start, keep_alive, will, user_name, password, .. } =
+        std::mem::take(connect);
+    let will = will.map(|mut will| {
+        will.delay_interval = None;
+        will.properties = PublishProperties::default();
+        will
+    });
+    *connect = Connect {
+        client_id,
+        clean_start,
+        keep_alive,
+        will,
+        user_name,
+        password,
+        ..Connect::default()
+    };
 }

@@ -44,16 +44,17 @@ impl<Io> Ending<Io> {
 impl<C: Connector, T: Timer> Driver<C, T> {
     pub(super) fn finish(&mut self, mut ending: Ending<C::Io>, cx: &mut Context<'_>) -> Flow {
         let now = self.timer.now();
-        {
+        let aborted = {
             let mut state = self.shared.lock();
-            state.look();
+            self.close_by = state.look(now);
             // What was moved in the last rounds; what this one moves is counted by the next.
             state.count_bytes(ending.link.take_moved());
             self.evicted = state.log.tell(&mut self.woken);
-        }
+            state.close == Close::Abort
+        };
         self.wake();
         // Where the transport is gone, there is nothing left to do with it.
-        let gone = matches!(ending.error, Error::Eof { .. } | Error::Io(_));
+        let gone = aborted || matches!(ending.error, Error::Eof { .. } | Error::Io(_));
         let step = if gone { Poll::Ready(false) } else { ending.step(now, cx) };
         let deadline = ending.progress.checked_add(self.limits.close_timeout).unwrap_or(now);
         if step != Poll::Ready(false) && now < deadline {
@@ -70,7 +71,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             state.close
         };
         match close {
-            Close::Now => self.end(End::Closed),
+            Close::Now | Close::Late | Close::Abort => self.end(End::Closed),
             Close::WhenIdle if requested => self.end(End::Closed),
             _ => self.lost(error, since),
         }

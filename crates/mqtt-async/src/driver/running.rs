@@ -6,7 +6,7 @@ use std::time::Instant;
 use std::{io, mem};
 
 use futures_io::{AsyncRead, AsyncWrite};
-use mqtt_proto::{CloseReason, Disconnect};
+use mqtt_proto::{CloseReason, Disconnect, ReasonCode};
 
 use super::{Driver, Ending, Flow, Stage};
 use crate::connect::Connector;
@@ -51,7 +51,7 @@ impl<Io> Running<Io> {
 /// What the session wants after a look at it.
 struct Wishes {
     closed: Option<CloseReason>,
-    /// The client is closed in the middle of a handshake that nobody needs.
+    /// The client is closed in the middle of a handshake that nobody needs, or without DISCONNECT.
     aborted: bool,
     /// To read, if only to see whether the server is alive.
     read: bool,
@@ -65,6 +65,8 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         let Wishes { closed, aborted, read, deadline } = self.attend(&mut running, now);
         self.wake();
         if aborted {
+            // Whoever waits for the end finds the transport closed.
+            drop(running);
             return self.end(End::Closed);
         }
         if let Some(reason) = closed {
@@ -91,7 +93,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         let at = self.shared.instant(now);
         let mut guard = self.shared.lock();
         let state = &mut *guard;
-        state.look();
+        self.close_by = state.look(now);
         if mem::take(&mut running.fresh) {
             state.session.handle_input(&mut running.link.input, at);
         }
@@ -111,17 +113,24 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             running.since = Some(now);
             state.failed_attempts = 0;
         }
-        let mut aborted = false;
+        let mut aborted = state.close == Close::Abort;
         if state.close != Close::No && running.give_up.is_none() && closed.is_none() {
             let busy = state.is_busy();
-            if state.close == Close::Now || !busy {
-                match state.session.disconnect(Disconnect::default(), at) {
+            let version = state.session.config().version;
+            if state.with_will && !version.is_v5() {
+                aborted = true;
+            } else if state.close >= Close::Now || !busy {
+                let reason = match state.with_will {
+                    true => ReasonCode::DISCONNECT_WITH_WILL,
+                    false => ReasonCode::SUCCESS,
+                };
+                match state.session.disconnect(Disconnect::new(reason), at) {
                     Ok(()) => {
                         state.set_phase(Phase::Closing);
                         running.give_up = now.checked_add(self.limits.close_timeout);
                     }
                     // The handshake is under way: worth waiting for only if something is queued.
-                    Err(_) => aborted = !busy,
+                    Err(_) => aborted |= !busy || state.close >= Close::Late,
                 }
             }
         }

@@ -23,13 +23,17 @@ pub(crate) struct Slots(HashMap<u64, Slot, BuildHasherDefault<TokenHasher>>);
 
 #[derive(Debug)]
 pub(crate) enum Slot {
-    Waiting(Option<Waker>),
+    Waiting {
+        waker: Option<Waker>,
+        /// What PUBREC said.
+        received: Option<ReasonCode>,
+    },
     Done(Result<Answer, TokenError>),
 }
 
 impl Slots {
     pub(crate) fn insert(&mut self, token: Token) {
-        self.0.insert(token.get(), Slot::Waiting(None));
+        self.0.insert(token.get(), Slot::Waiting { waker: None, received: None });
     }
 
     /// Takes the slot out; to be dropped outside of the lock.
@@ -52,7 +56,18 @@ impl Slots {
         result: Result<Answer, TokenError>,
     ) -> Option<Waker> {
         match std::mem::replace(self.0.get_mut(&token.get())?, Slot::Done(result)) {
-            Slot::Waiting(waker) => waker,
+            Slot::Waiting { waker, .. } => waker,
+            Slot::Done(_) => None,
+        }
+    }
+
+    /// Notes what PUBREC said, if somebody may still ask; returns who waits.
+    pub(crate) fn received(&mut self, token: Token, reason: ReasonCode) -> Option<Waker> {
+        match self.0.get_mut(&token.get())? {
+            Slot::Waiting { waker, received } => {
+                *received = Some(reason);
+                waker.take()
+            }
             Slot::Done(_) => None,
         }
     }
@@ -60,7 +75,7 @@ impl Slots {
     /// Takes all wakers out.
     pub(crate) fn take_wakers(&mut self, into: &mut Vec<Waker>) {
         for slot in self.0.values_mut() {
-            if let Slot::Waiting(waker) = slot {
+            if let Slot::Waiting { waker, .. } = slot {
                 into.extend(waker.take());
             }
         }

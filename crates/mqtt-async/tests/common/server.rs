@@ -55,6 +55,8 @@ pub enum Seen {
 #[derive(Debug, Default)]
 pub struct Script {
     pub greeting: Greeting,
+    /// Refuse MQTT 5.0, with these bytes.
+    pub refuse_v5: Option<Vec<u8>>,
     /// What CONNACK says besides.
     pub connack: ConnAck,
     pub config: ServerConfig,
@@ -202,6 +204,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                     script.connects.push((*connect).clone());
                     script.greeting.clone()
                 });
+                let bytes = server.script(|script| script.refuse_v5.clone());
+                if let Some(bytes) = bytes
+                    && session.version() == Some(mqtt_proto::Version::V5)
+                {
+                    server.script(|script| script.raw = Some(bytes));
+                    return;
+                }
                 if let Greeting::Refuse(reason) = greeting {
                     session.refuse(ConnAck::new(reason), Instant::EPOCH).unwrap();
                     return;
