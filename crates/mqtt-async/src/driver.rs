@@ -31,8 +31,8 @@ const ROUNDS: usize = 16;
 ///
 /// It has to be polled for anything to happen: spawn it in a task, or join it with what the application
 /// does. It is `Send` if its connector, transport and timer are. It ends with `Ok(())` after
-/// [`Client::disconnect`](crate::Client::disconnect), [`drain`](crate::Client::drain), or when all
-/// handles and streams are dropped, and with an error when there is no point in trying on: see
+/// [`Client::disconnect`](crate::Client::disconnect), [`drain`](crate::Client::drain),
+/// [`shutdown`](crate::Client::shutdown) and [`abort`](crate::Client::abort), or when all handles and streams are dropped, and with an error when there is no point in trying on: see
 /// [`Error::is_retryable`] and [`Config::reconnect`](crate::Config::reconnect).
 ///
 /// Dropping it closes the transport at once, without DISCONNECT, so that the server publishes the Will;

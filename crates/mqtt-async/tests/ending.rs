@@ -57,6 +57,8 @@ fn shutdown_ends_at_its_deadline_and_hands_back_what_is_left() {
         let mut shutdown = client.shutdown(Duration::from_secs(5));
         // A later one changes nothing; the earliest counts.
         drop(client.shutdown(Duration::MAX));
+        bench.settle();
+        assert_eq!(bench.clock.asked(), Duration::from_secs(5));
         bench.advance(Duration::from_millis(4999));
         assert!(bench.poll(&mut shutdown).is_pending());
         bench.advance(Duration::from_millis(1));
@@ -96,6 +98,7 @@ fn shutdown_ends_at_its_deadline_without_a_connection() {
             let mut shutdown = client.shutdown(Duration::from_millis(1));
             bench.settle();
             assert!(bench.poll(&mut shutdown).is_pending());
+            assert!(bench.clock.asked() <= Duration::from_millis(1));
             bench.advance(Duration::from_millis(1));
             let report = bench.done(shutdown);
             assert_eq!(payloads(&report.unsent), [b"1"]);
@@ -143,6 +146,10 @@ fn abort_closes_without_a_word() {
 fn the_will_can_be_asked_for() {
     for version in VERSIONS {
         let mut bench = Bench::connected(config(version));
+        // Answers are not waited for.
+        bench.server.script(|script| script.hold_acks = true);
+        drop(bench.client().publish("t", "", QoS::AtLeastOnce).unwrap());
+        bench.settle();
         let closing = bench.client().disconnect_with_will();
         assert!(bench.done(closing).is_ok());
         assert!(bench.end().is_ok());
@@ -215,4 +222,19 @@ fn received_is_the_final_answer_where_there_is_only_one() {
     let mut token = client.publish("t", "", QoS::AtLeastOnce).unwrap();
     bench.driver = None;
     assert!(matches!(bench.done(token.received()), Err(TokenError::DriverGone)));
+}
+
+#[test]
+fn abort_sends_nothing_more() {
+    for version in VERSIONS {
+        let mut bench = Bench::connected(config(version));
+        let client = bench.client().clone();
+        let token = client.publish("t", "", QoS::AtMostOnce).unwrap();
+        let closing = client.abort();
+        assert!(bench.done(closing).is_ok());
+        assert!(matches!(bench.done(token), Err(TokenError::Closed)));
+        let sent = |seen: &Seen| matches!(seen, Seen::Publish { .. } | Seen::Disconnect(_));
+        assert_eq!(bench.server.count(sent), 0);
+        assert_eq!(bench.server.count(|seen| *seen == Seen::Closed { politely: false }), 1);
+    }
 }

@@ -4,13 +4,13 @@ mod common;
 
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use common::bench::{Bench, VERSIONS, config, lasting};
 use common::pipe::Shape;
 use common::server::{Greeting, Seen};
-use mqtt_async::{Error, Event, Phase, QoS, ReasonCode, Resubscribe, Text, Version, Will};
+use mqtt_async::{Client, Error, Event, Phase, QoS, ReasonCode, Resubscribe, Text, Version, Will};
 
 const BAD: ReasonCode = ReasonCode::BAD_USER_NAME_OR_PASSWORD;
 
@@ -213,4 +213,28 @@ fn a_hook_that_sets_the_version_back_makes_no_loop() {
     bench.settle();
     assert_eq!(bench.client().status().phase, Phase::Ended);
     assert_eq!(bench.server.script(|script| script.connects.len()), 2);
+}
+
+#[test]
+fn hooks_may_call_the_client() {
+    let place: Arc<OnceLock<Client>> = Arc::default();
+    let (first, second) = (Arc::clone(&place), Arc::clone(&place));
+    let mut bench = Bench::hooked(config(Version::V5), Shape::default(), |driver| {
+        driver
+            .before_connect(move |attempt| {
+                let client = first.get().unwrap();
+                drop(client.publish("t", "from a hook", QoS::AtLeastOnce).unwrap());
+                assert_eq!(client.status().phase, Phase::Connecting);
+                std::future::ready(Ok(attempt))
+            })
+            .reconnect_if(move |_, _| second.get().unwrap().stats().connections < 2)
+    });
+    place.set(bench.client().clone()).unwrap();
+    bench.settle();
+    bench.server.cut();
+    bench.settle();
+    bench.advance(Duration::from_secs(1));
+    assert_eq!(bench.client().stats().acked, 2);
+    bench.server.cut();
+    assert!(bench.end().is_err());
 }

@@ -24,7 +24,8 @@ impl<C: Connector, T> Driver<C, T> {
     /// [`Error::Hook`].
     ///
     /// The hook runs inside the driver: while it is polled nothing else of this client happens, so what
-    /// blocks belongs into a thread. Its future is dropped when the time is up or the client is closed.
+    /// blocks belongs into a thread. It may call the client; but a handle that it keeps counts as one, and
+    /// the client then does not end when the others are dropped. Its future is dropped when the time is up or the client is closed.
     ///
     /// ```
     /// # use mqtt_async::{Client, Config, Tcp, Version};

@@ -47,8 +47,6 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         let aborted = {
             let mut state = self.shared.lock();
             self.close_by = state.look(now);
-            // What was moved in the last rounds; what this one moves is counted by the next.
-            state.count_bytes(ending.link.take_moved());
             self.evicted = state.log.tell(&mut self.woken);
             state.close == Close::Abort
         };

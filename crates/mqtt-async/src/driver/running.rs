@@ -135,7 +135,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             }
         }
         // Also when there is no room: the session watches whether writing gets on.
-        if running.broken.is_none() {
+        if running.broken.is_none() && !aborted {
             state.session.poll_transmit(&mut running.link.out, at);
             closed = closed.or(state.handle_events(&mut self.woken));
         }

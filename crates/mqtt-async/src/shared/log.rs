@@ -71,7 +71,6 @@ impl Log {
         if self.readers > 0 {
             return VecDeque::new();
         }
-        self.first += self.events.len() as u64;
         mem::take(&mut self.events)
     }
 

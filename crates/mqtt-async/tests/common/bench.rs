@@ -15,11 +15,16 @@ use super::server::{Connection, Server};
 
 /// Time passes when the test says so.
 #[derive(Clone, Debug)]
-pub struct Manual(Arc<Mutex<(Instant, Option<Waker>)>>);
+pub struct Manual(Arc<Mutex<(Instant, Option<Waker>)>>, Arc<Mutex<Option<Instant>>>);
 
 impl Manual {
     pub fn new() -> Manual {
-        Manual(Arc::new(Mutex::new((Instant::now(), None))))
+        Manual(Arc::new(Mutex::new((Instant::now(), None))), Arc::default())
+    }
+
+    /// How long the driver wants to sleep at most.
+    pub fn asked(&self) -> Duration {
+        self.1.lock().unwrap().unwrap().duration_since(self.now())
     }
 
     pub fn advance(&self, by: Duration) {
@@ -38,6 +43,7 @@ impl Timer for Manual {
     }
 
     fn poll_until(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        *self.1.lock().unwrap() = Some(deadline);
         let mut inner = self.0.lock().unwrap();
         if inner.0 >= deadline {
             return Poll::Ready(());
