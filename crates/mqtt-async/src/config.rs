@@ -171,6 +171,10 @@ pub struct Inbound {
 ///
 /// Each message that is dropped is counted. If it is of QoS 1 or 2, it is acknowledged as it is dropped,
 /// also with [`manual_ack`](Config::manual_ack): the server does not send it again.
+///
+/// Acknowledgements leave in the order in which the messages came (MQTT-4.6.0-2), so those of dropped messages
+/// wait behind those of earlier messages that nobody has taken yet, on whichever stream. Where these
+/// stay for long, the server stops at Receive Maximum and holds back what is newest: at QoS 0 it does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Overflow {

@@ -3,7 +3,7 @@
 //! - [`Client`] is the handle: its methods return at once, with a token that can be awaited or dropped.
 //! - [`Driver`] is a future that does the work: connect, reconnect, read, write, keep alive. You spawn
 //!   it; there is no runtime inside.
-//! - [`Messages`] is the stream of what comes in.
+//! - [`Messages`] is the stream of what comes in; a [`Subscription`] is one of its own for some filters.
 //!
 //! ```no_run
 //! use mqtt_async::{Client, Config, QoS, Tcp, Version};
@@ -29,9 +29,10 @@
 //! | dropped or cancelled | what happens |
 //! |--|--|
 //! | a token | nothing: detached; [`Publishing::cancel`] is the explicit undo, only before it was on a wire |
-//! | [`Messages::next`] while it waits | nothing is lost: a message leaves the queue only when it resolves, and is acknowledged there |
+//! | [`Messages::next`] or [`Subscription::next`] while it waits | nothing is lost: a message leaves the queue only when it resolves, and is acknowledged there |
 //! | a [`Message`] not acknowledged, with manual acknowledgement | stays so: sent again after a reconnect; takes one of Receive Maximum |
-//! | the last [`Client`] and all [`Messages`] | as [`Client::disconnect`]; the driver finishes with `Ok(())` |
+//! | a [`Subscription`] | UNSUBSCRIBE is queued, if no other listens to the filter; what was not taken goes to [`Messages`] |
+//! | the last [`Client`] and all streams | as [`Client::disconnect`]; the driver finishes with `Ok(())` |
 //! | the [`Driver`] | the transport is closed at once, so the server publishes the Will; every token resolves to [`TokenError::DriverGone`], streams end |
 //!
 //! # Features

@@ -225,7 +225,7 @@ request_token! {
     Unsubscribing
 }
 
-/// One who waits for something that concerns the whole client.
+/// One who waits for something that concerns the whole client, or a stream.
 #[derive(Debug)]
 pub(crate) struct Watch {
     shared: Arc<Shared>,

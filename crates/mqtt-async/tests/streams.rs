@@ -314,6 +314,24 @@ fn an_old_answer_does_not_count_for_a_new_stream() {
 }
 
 #[test]
+fn a_stream_that_is_there_before_the_driver_misses_nothing_of_a_resumed_session() {
+    for version in VERSIONS {
+        let mut bench = Bench::new(lasting(version), Shape::default());
+        let mut stream = bench.client().listen("a", QoS::AtLeastOnce).unwrap();
+        // They come before SUBACK, the second with the identifier that an earlier process chose.
+        bench.server.script(|script| script.hold_grants = true);
+        push(&bench, "a", "1", QoS::AtLeastOnce);
+        if version == Version::V5 {
+            push_with(&bench, "a", "2", &[FIRST + 77]);
+        }
+        bench.settle();
+        assert!(bench.poll(&mut stream.subscribed()).is_pending());
+        let expected: &[_] = if version == Version::V5 { &["1", "2"] } else { &["1"] };
+        assert_eq!(all(&mut bench, &mut stream), expected);
+    }
+}
+
+#[test]
 fn messages_before_there_is_a_stream_go_to_messages() {
     let mut bench = Bench::connected(lasting(Version::V5));
     push(&bench, "a", "early", QoS::AtLeastOnce);

@@ -47,9 +47,15 @@ use crate::tokens::{Granted, Watch};
 /// the next connection tries again.
 ///
 /// Dropping it unsubscribes from what no other stream listens to. Messages of QoS 1 and 2 that it alone had
-/// and that were not taken go to [`messages`](crate::Client::messages), where they wait to be taken;
-/// its messages of QoS 0 are dropped and counted in [`Status::lagged`](crate::Status::lagged). To keep
-/// the subscription in a session that outlives the program, [`disconnect`](crate::Client::disconnect) first.
+/// and that were not taken go to [`messages`](crate::Client::messages), as do those that still come;
+/// its messages of QoS 0 are dropped and counted in [`Status::lagged`](crate::Status::lagged). A program
+/// that drops streams should read `messages` as well: what nobody takes there holds back the
+/// acknowledgements of what came later ([`Status::inbound`](crate::Status::inbound) counts it).
+///
+/// To keep the subscription in a session that outlives the program,
+/// [`disconnect`](crate::Client::disconnect) first. After a restart, its messages may come before there is a
+/// stream for them, and then go to `messages`; call [`listen`](crate::Client::listen) before the driver is
+/// polled, and none does.
 #[derive(Debug)]
 pub struct Subscription {
     handle: Handle,
