@@ -46,6 +46,8 @@ fn each_policy_at_its_bound() {
             assert_eq!(acked(&bench), expected_acks, "{overflow:?} {qos}");
             assert_eq!(all(&mut bench, &mut stream), expected, "{overflow:?} {qos}");
             assert_eq!(acked(&bench), 6);
+            drop(stream);
+            assert_eq!(bench.client().status().lagged, dropped as u64, "it is not forgotten");
         }
     }
 }
@@ -90,6 +92,12 @@ fn the_latest_of_each_topic_survives_reconnects_and_turns() {
         push(&bench, &format!("t/{}", number % 3), number, QoS::AtMostOnce);
     }
     assert_eq!(all(&mut bench, &mut stream), ["98", "99"]);
+    // What comes again comes behind what has stayed.
+    push(&bench, "t/1", "1", QoS::AtLeastOnce);
+    push(&bench, "t/2", "2", QoS::ExactlyOnce);
+    bench.settle();
+    reconnect(&mut bench);
+    assert_eq!(all(&mut bench, &mut stream), ["2", "1"]);
 }
 
 #[test]

@@ -71,14 +71,16 @@ impl State {
 
     /// Subscribes anew and unsubscribes, as far as the session has room for requests.
     pub(super) fn renew_and_release(&mut self) {
+        // Also what there is no room for now is not to be subscribed to anew.
+        for filters in self.router.unwanted() {
+            self.subscriptions.forget(filters);
+        }
         if self.connected.is_some() {
             self.subscriptions.renew(&mut self.session, &self.router);
         }
         while !self.is_closing()
             && let Some(filters) = self.router.unwanted().pop_front()
         {
-            // Also if there is no room now: it is not to be subscribed to anew.
-            self.subscriptions.forget(&filters);
             let unsubscribe = Unsubscribe { filters, ..Unsubscribe::default() };
             match self.session.unsubscribe(unsubscribe.clone()) {
                 Ok(token) => self.subscriptions.asked_to_end(token, unsubscribe),

@@ -1,12 +1,17 @@
 //! Streams, and messages for them.
 
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use mqtt_async::{
-    Inbound, Overflow, Phase, Publish, QoS, Subscribe, Subscription, TopicFilter, TopicName,
+    Inbound, Listening, Overflow, Phase, Publish, QoS, Subscribe, Subscription, TopicFilter,
+    TopicName,
 };
 
-use super::bench::Bench;
+use super::bench::{Bench, Flag};
 use super::server::Seen;
 
 /// The identifier of the first stream of a client.
@@ -81,4 +86,29 @@ pub fn reconnect(bench: &mut Bench) {
     bench.settle();
     bench.advance(Duration::from_secs(60));
     assert_eq!(bench.client().status().phase, Phase::Connected);
+}
+
+/// Tells whether who waits was woken.
+pub struct Watched(Arc<Flag>);
+
+impl Watched {
+    pub fn new(stream: &mut Subscription) -> Watched {
+        Watched::poll(&mut stream.next())
+    }
+
+    pub fn token(token: &mut Listening) -> Watched {
+        Watched::poll(token)
+    }
+
+    /// Polls it; the driver has a waker of its own.
+    fn poll<F: Future + Unpin>(future: &mut F) -> Watched {
+        let flag = Arc::new(Flag::default());
+        let waker = Waker::from(Arc::clone(&flag));
+        assert!(Pin::new(future).poll(&mut Context::from_waker(&waker)).is_pending());
+        Watched(flag)
+    }
+
+    pub fn take(&self) -> bool {
+        self.0.take()
+    }
 }
