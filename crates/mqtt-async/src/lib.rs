@@ -32,6 +32,7 @@
 //! | [`Messages::next`] or [`Subscription::next`] while it waits | nothing is lost: a message leaves the queue only when it resolves, and is acknowledged there |
 //! | a [`Message`] not acknowledged, with manual acknowledgement | stays so: sent again after a reconnect; takes one of Receive Maximum |
 //! | a [`Subscription`] | UNSUBSCRIBE is queued, if no other listens to the filter; what was not taken goes to [`Messages`] |
+//! | [`Events`], [`StatusChanges`] | nothing: they only watch, and do not keep the client |
 //! | the last [`Client`] and all streams | as [`Client::disconnect`]; the driver finishes with `Ok(())` |
 //! | the [`Driver`] | the transport is closed at once, so the server publishes the Will; every token resolves to [`TokenError::DriverGone`], streams end |
 //!

@@ -10,7 +10,10 @@ use std::time::Duration;
 use common::bench::{Bench, VERSIONS, config, lasting};
 use common::pipe::Shape;
 use common::server::{Greeting, Seen};
-use mqtt_async::{Client, Error, Event, Phase, QoS, ReasonCode, Resubscribe, Text, Version, Will};
+use mqtt_async::{
+    Client, Connector, Error, Event, Phase, QoS, ReasonCode, Resubscribe, Tcp, Text, TokioTcp,
+    Version, Will,
+};
 
 const BAD: ReasonCode = ReasonCode::BAD_USER_NAME_OR_PASSWORD;
 
@@ -237,4 +240,24 @@ fn hooks_may_call_the_client() {
     assert_eq!(bench.client().stats().acked, 2);
     bench.server.cut();
     assert!(bench.end().is_err());
+}
+
+#[test]
+fn tcp_connectors_go_to_the_selected_server_once() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = format!("127.0.0.1:{port}");
+
+    let mut tcp = Tcp::new("127.0.0.1", closed);
+    tcp.select(&server).unwrap();
+    assert!(futures_lite::future::block_on(tcp.connect()).is_ok());
+    assert!(futures_lite::future::block_on(tcp.connect()).is_err());
+    assert!(tcp.select("no port:x").is_err());
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut tcp = TokioTcp::new("127.0.0.1", closed);
+    tcp.select(&server).unwrap();
+    assert!(runtime.block_on(async { tcp.connect().await }).is_ok());
+    assert!(runtime.block_on(async { tcp.connect().await }).is_err());
 }
