@@ -5,6 +5,8 @@
 
 #[path = "../tests/simulate/app.rs"]
 mod app;
+#[path = "../tests/simulate/broker.rs"]
+mod broker;
 #[path = "../tests/simulate/commands.rs"]
 mod commands;
 #[path = "../tests/simulate/disk.rs"]

@@ -155,7 +155,7 @@ pub fn connack(version: Version, random: &mut Random) -> ConnAck {
     connack
 }
 
-/// The size of packets does not change in the life of a session: see the end of `world`.
+/// The size of packets does not change in the life of a session.
 pub fn packet_sizes(client: &mut ClientConfig, server: &mut ServerConfig, random: &mut Random) {
     if client.version.is_v5() {
         client.connect.maximum_packet_size = Some(packet_size(random));

@@ -5,12 +5,15 @@
 //! still have, live until then.
 
 use bytes::BytesMut;
-use mqtt_proto::{Client, Instant, Packet, RequestId, Role, Server, Session, Version};
+use mqtt_proto::{
+    Client, CloseReason, Event, Instant, Message, Packet, ReasonCode, RequestId, Role, Server,
+    Session, Version,
+};
 
 use crate::app::{self, Habits, Todo};
 use crate::disk::Disk;
 use crate::link::{Conn, Lane};
-use crate::oracle::{Check, Fault, Flow};
+use crate::oracle::{Check, Fault, Flow, ensure};
 use crate::random::Random;
 use crate::tally::Tally;
 use crate::wire::{self, Part};
@@ -40,11 +43,11 @@ pub struct Peer<R: Role> {
 #[derive(Default)]
 pub struct Record {
     /// There is one.
-    known: bool,
+    pub known: bool,
     /// The client has sent something since CONNACK told it of a new session. Before that it may not know
     /// of it: then the next connection begins with a new one again.
-    confirmed: bool,
-    expiry: Option<u32>,
+    pub confirmed: bool,
+    pub expiry: Option<u32>,
     /// When its connection ended.
     pub since: Option<Instant>,
 }
@@ -88,10 +91,6 @@ macro_rules! peer {
         }
     };
 }
-
-// The command takes these files in by their paths, so this one needs its own.
-#[path = "node/events.rs"]
-mod events;
 pub(crate) use peer;
 
 impl Node {
@@ -339,10 +338,199 @@ impl Node {
         }
         Ok(moved || over)
     }
+
+    // ---- what the applications are told ----
+
+    /// Takes all events and writes what has to be stored.
+    pub fn events(&mut self, now: Instant, random: &mut Random) -> Check {
+        while let Some(event) = self.client.session.poll_event() {
+            self.client_event(event, now, random)?;
+        }
+        while let Some(event) = self.server.session.poll_event() {
+            self.server_event(event, now, random)?;
+        }
+        while let Some(event) = self.pending.as_mut().and_then(Session::poll_event) {
+            self.pending_event(event, now, random)?;
+        }
+        self.client.disk.write(&mut self.client.session);
+        self.server.disk.write(&mut self.server.session);
+        self.bounded()
+    }
+
+    fn client_event(&mut self, event: Event, now: Instant, random: &mut Random) -> Check {
+        match event {
+            Event::Connected { resumed, .. } => {
+                if let Some(conn) = &mut self.current {
+                    conn.up.watch.established = true;
+                }
+                let resends = self.client.session.config().resend_lost_qos2;
+                let clean = self.client_cleans();
+                let lost = self.is_lost(clean, resumed);
+                let ended = std::mem::replace(&mut self.client_ended, clean);
+                if lost {
+                    let keeps = !self.version.is_v5() && !clean && !ended;
+                    self.up.session_lost(keeps, resends);
+                }
+                // The first connection of a process that has lost everything was clean; later ones
+                // go on.
+                let wish = self.client.config.connect.clean_start;
+                self.client.session.config_mut().connect.clean_start = wish;
+                Ok(())
+            }
+            Event::Closed { reason, .. } => {
+                self.client.closed += 1;
+                self.up.requests_end();
+                if let Some(conn) = &mut self.current {
+                    conn.client_open = false;
+                    // What the session says last is still written, then comes the end.
+                    if !matches!(reason, CloseReason::Eof) {
+                        pump(&mut self.client.session, &mut conn.up, usize::MAX, now);
+                    }
+                    conn.up.fin = true;
+                }
+                self.look_at_current(Side::Client)?;
+                peers_are_faultless("client", &reason)
+            }
+            Event::Message(message) => self.message(Side::Client, &message, now, random),
+            Event::Writable => {
+                self.up.waits = false;
+                Ok(())
+            }
+            other => self.up.outcome(&other, now),
+        }
+    }
+
+    /// Whether the client has to take it that the server has no session.
+    const fn is_lost(&self, clean: bool, present: bool) -> bool {
+        match self.version {
+            Version::V31 => clean || self.client_ended,
+            _ => !present,
+        }
+    }
+
+    /// Whether the CONNECT of this connection asked for a new session.
+    fn client_cleans(&self) -> bool {
+        self.current.as_ref().is_some_and(|conn| conn.clean)
+    }
+
+    pub fn look_at_current(&mut self, side: Side) -> Check {
+        let Some(mut conn) = self.current.take() else { return Ok(()) };
+        let checked = self.look(side, &mut conn);
+        self.current = Some(conn);
+        checked
+    }
+
+    fn server_event(&mut self, event: Event, now: Instant, random: &mut Random) -> Check {
+        match event {
+            Event::Closed { reason, .. } => {
+                self.server.closed += 1;
+                if let CloseReason::Disconnected(disconnect) = &reason
+                    && let Some(expiry) = disconnect.session_expiry_interval
+                {
+                    self.record.expiry = Some(expiry);
+                }
+                self.record.since = Some(now);
+                let session = &mut self.server.session;
+                let on_old = self.pending.is_some();
+                let slot = if on_old { &mut self.old } else { &mut self.current };
+                if let Some(mut conn) = slot.take() {
+                    conn.server_open = false;
+                    if !matches!(reason, CloseReason::Eof) {
+                        pump(session, &mut conn.down, usize::MAX, now);
+                    }
+                    conn.down.fin = true;
+                    let checked = self.look(Side::Server, &mut conn);
+                    *(if on_old { &mut self.old } else { &mut self.current }) = Some(conn);
+                    checked?;
+                }
+                peers_are_faultless("server", &reason)
+            }
+            Event::Message(message) => {
+                self.forwards += 1;
+                self.message(Side::Server, &message, now, random)
+            }
+            Event::Subscribe(request, subscribe) => {
+                self.requests.push((request, subscribe.subscriptions.len()));
+                Ok(())
+            }
+            Event::Unsubscribe(request, unsubscribe) => {
+                self.requests.push((request, unsubscribe.filters.len()));
+                Ok(())
+            }
+            Event::Writable => {
+                self.down.waits = false;
+                Ok(())
+            }
+            other => self.down.outcome(&other, now),
+        }
+    }
+
+    fn message(&mut self, to: Side, message: &Message, now: Instant, random: &mut Random) -> Check {
+        self.tally.messages += 1;
+        let from = if to == Side::Client { Side::Server } else { Side::Client };
+        let on_old = to == Side::Server && self.pending.is_some();
+        let slot = if on_old { &mut self.old } else { &mut self.current };
+        let mut conn = slot.take();
+        let checked = match &mut conn {
+            Some(conn) => {
+                let lane = if from == Side::Client { &mut conn.up } else { &mut conn.down };
+                self.flow(from).message(&mut lane.watch, message)
+            }
+            None => Ok(()),
+        };
+        *(if on_old { &mut self.old } else { &mut self.current }) = conn;
+        checked?;
+        if let Some(ack) = message.ack {
+            let calm = self.calm;
+            let prompt = peer!(self, to, peer => {
+                peer.todo.push(peer.habits.todo(ack, random));
+                calm || peer.habits.is_prompt(random)
+            });
+            if prompt {
+                let last = peer!(self, to, peer => peer.todo.len() - 1);
+                self.answer(to, last, now, random);
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers the message at that place of the application's list.
+    pub fn answer(&mut self, side: Side, index: usize, _: Instant, random: &mut Random) {
+        let todo = peer!(self, side, peer => peer.todo.remove(index));
+        let reason = if todo.refuse { app::refusal(random) } else { ReasonCode::SUCCESS };
+        peer!(self, side, peer => peer.session.ack(todo.ack, reason));
+        let error = todo.refuse && self.version.is_v5();
+        self.tally.refused += u64::from(error);
+        let from = if side == Side::Client { Side::Server } else { Side::Client };
+        let on_old = side == Side::Server && self.pending.is_some();
+        let slot = if on_old { &mut self.old } else { &mut self.current };
+        let mut conn = slot.take();
+        let watch = conn.as_mut().map(|conn| {
+            let lane = if from == Side::Client { &mut conn.up } else { &mut conn.down };
+            &mut lane.watch
+        });
+        self.flow(from).answer(watch, todo.ack, error);
+        *(if on_old { &mut self.old } else { &mut self.current }) = conn;
+    }
 }
 
 /// Encodes, and moves bytes into the link.
-fn pump<R: Role>(session: &mut Session<R>, lane: &mut Lane, most: usize, now: Instant) -> bool {
+pub fn pump<R: Role>(session: &mut Session<R>, lane: &mut Lane, most: usize, now: Instant) -> bool {
     let any = lane.transmit(session, now);
     any | lane.write(most)
+}
+
+/// Both sides are ours: neither may find a fault with the other.
+pub fn peers_are_faultless(side: &str, reason: &CloseReason) -> Check {
+    let told = match reason {
+        CloseReason::Peer(_) | CloseReason::Local(_) | CloseReason::SessionUnknown => true,
+        CloseReason::Disconnected(disconnect) => {
+            use ReasonCode as R;
+            disconnect.reason.is_error()
+                && !matches!(disconnect.reason, R::KEEP_ALIVE_TIMEOUT | R::SERVER_BUSY)
+        }
+        _ => false,
+    };
+    ensure!(!told, "peers_are_faultless", "{side}: {reason:?}");
+    Ok(())
 }
