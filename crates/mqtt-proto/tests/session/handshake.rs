@@ -399,3 +399,30 @@ fn what_was_never_sent_outlives_refusals() {
         assert!(matches!(done, Some(Event::Published { token: got, .. }) if got == token));
     }
 }
+
+// Found by the simulator: DISCONNECT came instead of CONNACK.
+#[test]
+fn a_fault_right_behind_connect_is_told_after_connack() {
+    let mut solo = Solo::server(ServerConfig::default(), Version::V5);
+    solo.feed(&Packet::Connect(Box::new(connect_packet(true))));
+    solo.session.accept(mqtt_proto::Accept::default(), solo.now).unwrap();
+    solo.session.handle_input(&mut wire(&Packet::PingResp, Version::V5)[..].into(), solo.now);
+    solo.collect();
+    assert_eq!(solo.sent_types(), [PacketType::ConnAck, PacketType::Disconnect]);
+}
+
+// Found by the simulator: a Receive Maximum for the next connection was enforced on this one.
+#[test]
+fn a_configuration_that_changes_during_the_handshake_is_for_the_next_connection() {
+    let mut config = durable(Version::V5);
+    config.connect.receive_maximum = Some(5);
+    let mut solo = Solo::client(config);
+    solo.session.config_mut().connect.receive_maximum = Some(1);
+    solo.feed(&Packet::ConnAck(Box::default()));
+    for id in 1..=5 {
+        solo.feed_publish(&crate::pair::message("a", "x", QoS::AtLeastOnce), id, false);
+    }
+    assert!(solo.is_open());
+    assert_eq!(solo.messages().len(), 5);
+    assert_eq!(solo.reconnect(ConnAck::default()).receive_maximum, Some(1));
+}

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use mqtt_proto::{
-    Client, ClientConfig, QoS, RecordError, Session, SessionState, StoreKey, StoreOp, StoreSeq,
-    Version,
+    Client, ClientConfig, Packet, QoS, RecordError, Session, SessionState, StoreKey, StoreOp,
+    StoreSeq, Version,
 };
 
 use crate::pair::{Pair, VERSIONS, durable, ends, message, subscribe};
@@ -239,4 +239,71 @@ fn records_that_are_none_are_refused() {
         assert!(expected(&error), "{error}");
     }
     assert_eq!(StoreKey::from_bytes([2; 9]), None);
+}
+
+/// Stores what the client hands out; so many of the oldest operations become durable and are told.
+fn store(pair: &mut Pair, disk: &mut Disk, count: usize) {
+    disk.write(&mut pair.client);
+    for _ in 0..count {
+        let Some(seq) = disk.sync_one() else { return };
+        pair.client.handle_stored(seq);
+    }
+}
+
+// Found by the simulator: the answer came at once, and a crash then brought the identifier back, under
+// which the peer had a new message by now.
+#[test]
+fn pubcomp_for_what_was_just_forgotten_waits_for_the_record() {
+    for version in VERSIONS {
+        let mut pair = Pair::new(config(version));
+        let mut disk = Disk::default();
+        pair.open();
+        pair.settle();
+        pair.server.publish(message("down", "x", QoS::ExactlyOnce), pair.now).unwrap();
+        pair.settle();
+        store(&mut pair, &mut disk, 1);
+        pair.settle();
+        // PUBREL has come and the exchange is forgotten, but not on disk; then the connection breaks.
+        disk.write(&mut pair.client);
+        pair.sent_by_client();
+        pair.reconnect();
+        let sent = pair.sent_by_client();
+        let comps = |sent: &[Packet]| {
+            sent.iter().filter(|packet| matches!(packet, Packet::PubComp(_))).count()
+        };
+        assert_eq!(comps(&sent), 0, "{sent:?}");
+        store(&mut pair, &mut disk, 1);
+        pair.settle();
+        assert!(disk.durable.is_empty());
+        assert_eq!(comps(&pair.sent_by_client()), 1);
+        assert!(pair.client.is_idle() && pair.server.is_idle());
+    }
+}
+
+// Found by the simulator: the client went on in the new session, crashed, and its disk brought the message
+// back that it had told to have failed.
+#[test]
+fn nothing_leaves_in_a_new_session_before_the_old_one_is_forgotten_on_disk() {
+    let mut pair = Pair::new(config(Version::V5));
+    let mut disk = Disk::default();
+    pair.open();
+    pair.settle();
+    pair.server_acks = false;
+    pair.client.publish(message("a", "x", QoS::ExactlyOnce), pair.now).unwrap();
+    store(&mut pair, &mut disk, 1);
+    pair.settle();
+    assert_eq!(pair.server_messages.len(), 1);
+    pair.forgetful = true;
+    pair.client.publish(message("a", "y", QoS::AtMostOnce), pair.now).unwrap();
+    pair.cut();
+    pair.client.publish(message("a", "z", QoS::AtMostOnce), pair.now).unwrap();
+    pair.sent_by_client();
+    pair.open();
+    pair.settle();
+    assert_eq!(pair.sent_by_client().len(), 1, "CONNECT");
+    store(&mut pair, &mut disk, 1);
+    assert!(disk.durable.is_empty());
+    pair.settle();
+    assert!(!pair.sent_by_client().is_empty());
+    assert!(pair.client.is_idle());
 }

@@ -1,8 +1,8 @@
 //! Particulars of MQTT 3.1.1 and 3.1.
 
 use mqtt_proto::{
-    AckProperties, CloseReason, ConnAck, Connect, Disconnect, Event, Packet, PacketType, QoS,
-    ReasonCode, ServerConfig, SubAck, Version,
+    AckProperties, CloseReason, ConnAck, Connect, Disconnect, Event, Failure, Packet, PacketType,
+    QoS, ReasonCode, ServerConfig, SubAck, Version,
 };
 
 use crate::pair::{CHUNKS, Pair, VERSIONS, durable, message, published, subscribe};
@@ -180,5 +180,43 @@ fn a_state_moves_between_versions_without_losing_messages() {
             .collect();
         assert_eq!(dups, [true, true, false]);
         assert!(new.events().iter().all(|event| crate::pair::ends(event).is_none()));
+    }
+}
+
+// Found by the simulator: what was in flight went into the next session with its identifiers and DUP.
+// covers: v3 MQTT-3.1.2-6
+#[test]
+fn nothing_of_a_session_of_clean_session_1_is_used_again() {
+    for version in OLD {
+        let mut config = durable(version);
+        config.connect.clean_start = true;
+        let mut pair = Pair::new(config);
+        pair.server_acks = false;
+        pair.open();
+        pair.settle();
+        let once = pair.client.publish(message("a", "1", QoS::AtLeastOnce), pair.now).unwrap();
+        let exactly = pair.client.publish(message("a", "2", QoS::ExactlyOnce), pair.now).unwrap();
+        pair.settle();
+        pair.client.config_mut().connect.clean_start = false;
+        pair.forgetful = true;
+        pair.server_acks = true;
+        pair.sent_by_client();
+        pair.reconnect();
+        let sent = pair.sent_by_client();
+        assert!(matches!(&sent[1..], [Packet::Publish(again)] if !again.dup()), "{sent:?}");
+        assert!(published(ReasonCode::SUCCESS)(&pair.outcome(once)));
+        let lost = pair.outcome(exactly);
+        assert!(matches!(lost, Event::Failed { error: Failure::SessionLost, .. }), "{lost:?}");
+        // The session that has begun now lives on.
+        pair.forgetful = false;
+        pair.server_acks = false;
+        let token = pair.client.publish(message("a", "3", QoS::ExactlyOnce), pair.now).unwrap();
+        pair.settle();
+        pair.server_acks = true;
+        if let Some(ack) = pair.server_messages.last().and_then(|message| message.ack) {
+            pair.server.ack(ack, ReasonCode::SUCCESS);
+        }
+        pair.reconnect();
+        assert!(published(ReasonCode::SUCCESS)(&pair.outcome(token)));
     }
 }
