@@ -159,6 +159,8 @@ impl Core {
         while let Some(packet) = link.handshake.pop_front() {
             codec::encode(&packet, link.version, out).map_err(CloseReason::Local)?;
         }
+        // Packets are large, and for the rest of the connection there is none.
+        link.handshake.shrink_to_fit();
         let accepted = matches!(link.phase, Phase::Connected | Phase::Closing);
         if !accepted || !outbound.journal.has(link.forgotten) {
             return Ok(());
