@@ -47,8 +47,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tally::Tally;
 
-/// Seeds that failed once.
-const ONCE_FAILED: [u64; 0] = [];
+/// Seeds that fail without what the simulator made us mend: a PUBCOMP that did not wait for its record, a
+/// lost session that was not forgotten on disk first, Clean Session 1 that went on, a configuration that
+/// took effect at once, DISCONNECT instead of CONNACK. What they do depends on the world as well as on
+/// the session: each of these faults also has a scenario in `tests/session`.
+const ONCE_FAILED: [u64; 5] = [58, 648, 2, 730, 50];
 
 fn run(seed: u64) -> Tally {
     world::run(seed, false).unwrap_or_else(|failure| {
