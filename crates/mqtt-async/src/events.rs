@@ -66,12 +66,8 @@ impl Events {
                 Look::Ready(Some(event))
             } else if state.end.is_some() {
                 Look::Ready(None)
-            } else if let Some(waker) = waker.take() {
-                Look::Waiting(state.log.watchers.register(key, waker))
-            } else if state.log.watchers.has(key, cx.waker()) {
-                Look::Waiting(None)
             } else {
-                Look::NeedsWaker
+                state.log.watchers.wait(key, waker, cx)
             }
         })
     }
@@ -138,12 +134,8 @@ impl StatusChanges {
                 Look::Ready(Some(state.status()))
             } else if state.end.is_some() {
                 Look::Ready(None)
-            } else if let Some(waker) = waker.take() {
-                Look::Waiting(state.log.watchers.register(key, waker))
-            } else if state.log.watchers.has(key, cx.waker()) {
-                Look::Waiting(None)
             } else {
-                Look::NeedsWaker
+                state.log.watchers.wait(key, waker, cx)
             }
         })
     }

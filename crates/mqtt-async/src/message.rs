@@ -155,12 +155,8 @@ impl Messages {
                 Look::Ready(Some((entry, state.touch())))
             } else if state.end.is_some() {
                 Look::Ready(None)
-            } else if let Some(waker) = waker.take() {
-                Look::Waiting(state.readers.register(key, waker))
-            } else if state.readers.has(key, cx.waker()) {
-                Look::Waiting(None)
             } else {
-                Look::NeedsWaker
+                state.readers.wait(key, waker, cx)
             }
         });
         poll.map(|taken| {

@@ -246,12 +246,8 @@ impl Watch {
         shared.poll(cx, |state, waker| {
             if let Some(value) = check(state) {
                 Look::Ready(value)
-            } else if let Some(waker) = waker.take() {
-                Look::Waiting(state.observers.register(key, waker))
-            } else if state.observers.has(key, cx.waker()) {
-                Look::Waiting(None)
             } else {
-                Look::NeedsWaker
+                state.observers.wait(key, waker, cx)
             }
         })
     }

@@ -1,6 +1,8 @@
 //! Sets of tasks that wait for the same thing.
 
-use std::task::Waker;
+use std::task::{Context, Waker};
+
+use super::Look;
 
 /// Tasks that wait; each is woken once and then has to register again.
 #[derive(Debug, Default)]
@@ -14,6 +16,20 @@ pub(crate) struct Wakers {
 pub(crate) struct Key(Option<u64>);
 
 impl Wakers {
+    /// Registers the waker under the key, or asks for one: it is cloned outside of the lock.
+    pub(crate) fn wait<T>(
+        &mut self,
+        key: &mut Key,
+        waker: &mut Option<Waker>,
+        cx: &Context<'_>,
+    ) -> Look<T> {
+        match waker.take() {
+            Some(waker) => Look::Waiting(self.register(key, waker)),
+            None if self.has(key, cx.waker()) => Look::Waiting(None),
+            None => Look::NeedsWaker,
+        }
+    }
+
     /// Tells whether that waker is registered under the key.
     pub(crate) fn has(&self, key: &Key, waker: &Waker) -> bool {
         let Key(Some(key)) = key else { return false };
