@@ -9,7 +9,8 @@ use std::time::Duration;
 use common::bench::{Bench, VERSIONS, config, lasting};
 use common::pipe::Shape;
 use common::server::{Greeting, Seen};
-use mqtt_async::{Client, Config, Error, Phase, QoS, ReasonCode, TokenError, Version};
+use mqtt_async::{Client, Config, Error, Event, Phase, QoS, ReasonCode, TokenError, Version};
+use mqtt_proto::PacketType;
 
 fn once(version: Version) -> Config {
     let mut config = config(version);
@@ -221,6 +222,34 @@ fn a_server_that_kicks_at_once_is_not_stormed() {
     assert!((60..400).contains(&attempts), "{attempts}");
 }
 
+// class: 39
+#[test]
+fn only_a_connection_that_was_stable_begins_the_backoff_anew() {
+    let stable = Duration::from_secs(30);
+    for stood in [stable - Duration::from_millis(1), stable] {
+        let mut bench = Bench::connected(config(Version::V5));
+        let mut events = bench.client().events();
+        let mut lose = |bench: &mut Bench, after| {
+            bench.advance(after);
+            bench.server.cut();
+            bench.settle();
+            let lost = std::iter::from_fn(|| events.try_next()).last();
+            let Some(Event::Disconnected { retry_in: Some(delay), .. }) = lost else {
+                panic!("{lost:?}")
+            };
+            bench.advance(delay);
+            assert_eq!(bench.client().status().phase, Phase::Connected);
+            delay
+        };
+        for _ in 0..10 {
+            lose(&mut bench, Duration::ZERO);
+        }
+        // Of a wait of up to a minute, twenty times none above a second is as likely as nothing.
+        let longest = (0..20).map(|_| lose(&mut bench, stood)).max().unwrap();
+        assert_eq!(longest <= Duration::from_secs(1), stood == stable, "{stood:?}: {longest:?}");
+    }
+}
+
 #[test]
 fn gives_up_after_so_many_attempts() {
     let mut config = config(Version::V5);
@@ -231,4 +260,50 @@ fn gives_up_after_so_many_attempts() {
     bench.server.script(|script| script.greeting = Greeting::Nothing);
     assert!(bench.end().is_err());
     assert_eq!(bench.client().status().failed_attempts, 4);
+}
+
+/// Reason codes after which the driver connects again: the table of [`Error::is_retryable`].
+const RETRIED_CONNACK: [u8; 6] = [0x80, 0x83, 0x88, 0x89, 0x97, 0x9F];
+/// Reason codes after which it does not.
+const FINAL_DISCONNECT: [u8; 5] = [0x87, 0x8C, 0x8E, 0x9C, 0x9D];
+/// Reason codes that say who the client is: [`Error::is_auth`].
+const AUTH: [u8; 4] = [0x86, 0x87, 0x8A, 0x8C];
+
+// class: 39
+#[test]
+fn connects_again_after_the_reason_codes_of_the_table_and_no_others() {
+    let all =
+        |packet| (0..=0xFF).map(ReasonCode::new).filter(move |reason| reason.is_valid_in(packet));
+    let refusals = all(PacketType::ConnAck).filter(|reason| reason.is_error());
+    let (mut refused, mut disconnected) = (0, 0);
+    for reason in refusals {
+        refused += 1;
+        let mut bench = Bench::new(config(Version::V5), Shape::default());
+        bench.server.script(|script| script.greeting = Greeting::Refuse(reason));
+        bench.settle();
+        let again = RETRIED_CONNACK.contains(&reason.get());
+        check_retry(&mut bench, reason, again);
+    }
+    for reason in all(PacketType::Disconnect) {
+        disconnected += 1;
+        let mut bench = Bench::connected(config(Version::V5));
+        bench.server.script(|script| script.raw = Some(vec![0xE0, 1, reason.get()]));
+        bench.settle();
+        check_retry(&mut bench, reason, !FINAL_DISCONNECT.contains(&reason.get()));
+    }
+    assert_eq!((refused, disconnected), (21, 30));
+}
+
+#[track_caller]
+fn check_retry(bench: &mut Bench, reason: ReasonCode, again: bool) {
+    let status = bench.client().status();
+    let error = status.last_error.unwrap();
+    assert_eq!(error.reason(), Some(reason), "{error:?}");
+    assert_eq!(error.is_retryable(), again, "{error}");
+    assert_eq!(status.phase, if again { Phase::Waiting } else { Phase::Ended }, "{error}");
+    assert_eq!(error.is_auth(), AUTH.contains(&reason.get()), "{error}");
+    bench.server.script(|script| script.greeting = Greeting::Mqtt);
+    bench.advance(Duration::from_secs(1));
+    let connected = bench.client().status().phase == Phase::Connected;
+    assert_eq!(connected, again, "{error}");
 }
