@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::fmt;
 
 use bytes::{Buf, Bytes};
 
@@ -17,7 +18,8 @@ const KEEP: usize = 4 * 1024;
 ///
 /// Headers and small payloads are copied into scratch memory; large payloads stay where they are and
 /// come out of [`chunks_vectored`](TxBuf::chunks_vectored) as slices of their own. It starts without
-/// memory, grows by use, and gives large scratch memory back when it has run empty.
+/// memory, grows by use, and gives large scratch memory back when it has run empty. `Debug` shows no
+/// bytes: a CONNECT among them has a password.
 ///
 /// ```
 /// use bytes::Buf;
@@ -30,7 +32,6 @@ const KEEP: usize = 4 * 1024;
 /// assert!(out.is_empty());
 /// # Ok::<(), mqtt_proto::EncodeError>(())
 /// ```
-#[derive(Debug)]
 pub struct TxBuf {
     scratch: Vec<u8>,
     /// How much of `scratch` has been taken out.
@@ -41,6 +42,16 @@ pub struct TxBuf {
     limit: usize,
     /// How much was ever taken out: by it a session sees whether writing gets on.
     progress: u64,
+}
+
+impl fmt::Debug for TxBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TxBuf")
+            .field("len", &self.len)
+            .field("limit", &self.limit)
+            .field("progress", &self.progress)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for TxBuf {

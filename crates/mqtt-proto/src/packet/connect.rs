@@ -12,7 +12,8 @@ use crate::types::QoS;
 /// The content of a CONNECT packet: who the client is and what it wants.
 ///
 /// The version is not part of it; it is an argument of the codec. `None` means that the property is
-/// absent. Properties exist in MQTT 5.0 only. `Debug` does not show the password.
+/// absent. Properties exist in MQTT 5.0 only. `Debug` shows neither the password nor
+/// the authentication data.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Connect {
     /// The Client Identifier; empty: the server chooses one.
@@ -49,8 +50,6 @@ pub struct Connect {
 
 impl fmt::Debug for Connect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Credentials stay out of logs: secrets only show that they are there.
-        let hidden = |there: bool| if there { "(hidden)" } else { "(none)" };
         f.debug_struct("Connect")
             .field("client_id", &self.client_id)
             .field("clean_start", &self.clean_start)
@@ -69,6 +68,11 @@ impl fmt::Debug for Connect {
             .field("authentication_data", &hidden(self.authentication_data.is_some()))
             .finish()
     }
+}
+
+/// What `Debug` shows of a secret, so that credentials stay out of logs: only whether there is one.
+pub(super) const fn hidden(there: bool) -> &'static str {
+    if there { "(hidden)" } else { "(none)" }
 }
 
 /// The Will Message: MQTT 5.0 section 3.1.2.5.

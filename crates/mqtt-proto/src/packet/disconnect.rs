@@ -1,7 +1,10 @@
 //! DISCONNECT and AUTH: MQTT 5.0 sections 3.14 and 3.15.
 
+use core::fmt;
+
 use bytes::Bytes;
 
+use super::connect::hidden;
 use super::{AckProperties, UserProperties};
 use crate::reason::ReasonCode;
 use crate::text::Text;
@@ -37,8 +40,8 @@ impl Disconnect {
 ///
 /// An AUTH of Remaining Length 0 means Success without properties (section 3.15.2.1), although the
 /// Authentication Method is otherwise required (section 3.15.2.2.2): this is the one form in which
-/// `authentication_method` is `None`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// `authentication_method` is `None`. `Debug` does not show the data.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Auth {
     /// Success, Continue authentication or Re-authenticate.
     pub reason: ReasonCode,
@@ -50,4 +53,16 @@ pub struct Auth {
     pub reason_string: Option<Text>,
     /// User Properties.
     pub user_properties: UserProperties,
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth")
+            .field("reason", &self.reason)
+            .field("authentication_method", &self.authentication_method)
+            .field("authentication_data", &hidden(self.authentication_data.is_some()))
+            .field("reason_string", &self.reason_string)
+            .field("user_properties", &self.user_properties)
+            .finish()
+    }
 }

@@ -21,4 +21,5 @@ mod matching;
 mod properties;
 mod reasons;
 mod refused;
+mod secrets;
 mod vectors;
