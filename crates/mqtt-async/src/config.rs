@@ -6,6 +6,7 @@ use bytes::Bytes;
 use mqtt_proto::{ClientConfig, PacketId, Text, TextError, Version};
 
 use crate::random::Random;
+use crate::stage::ConnectStage;
 
 /// What a [`Client`](crate::Client) is made from.
 ///
@@ -27,9 +28,11 @@ pub struct Config {
     /// server then never sends more QoS 1 and 2 messages than the queue holds. That is with
     /// [`Overflow::Block`] only: the other policies have to see a message to drop one.
     pub session: ClientConfig,
-    /// How long the connector may take; default 10 s. The wait for CONNACK has a limit of its own:
-    /// [`ClientConfig::connect_timeout`].
+    /// How long the connector may take in all, and before it the hook
+    /// [`before_connect`](crate::Driver::before_connect); default 30 s. See [`StageTimeouts`].
     pub connect_timeout: Duration,
+    /// How long each stage of a connector may take.
+    pub stage_timeouts: StageTimeouts,
     /// How long the end of a connection may take: to get rid of DISCONNECT, and then to read away what
     /// the server had sent before it closes its side; default 1 s.
     pub close_timeout: Duration,
@@ -67,7 +70,8 @@ impl Config {
         session.first_packet_id = random_packet_id();
         Config {
             session,
-            connect_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(30),
+            stage_timeouts: StageTimeouts::default(),
             close_timeout: Duration::from_secs(1),
             reconnect: Some(Backoff::default()),
             resubscribe: Resubscribe::default(),
@@ -107,6 +111,7 @@ impl Config {
     pub(crate) fn limits(&self) -> Limits {
         Limits {
             connect_timeout: self.connect_timeout,
+            stage_timeouts: self.stage_timeouts,
             close_timeout: self.close_timeout,
             reconnect: self.reconnect,
             fall_back: self.fall_back_to_v311,
@@ -136,10 +141,66 @@ fn random_packet_id() -> PacketId {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) connect_timeout: Duration,
+    pub(crate) stage_timeouts: StageTimeouts,
     pub(crate) close_timeout: Duration,
     pub(crate) reconnect: Option<Backoff>,
     /// Whether a refusal of MQTT 5.0 is still to be answered with MQTT 3.1.1.
     pub(crate) fall_back: bool,
+}
+
+/// How long each stage of a connector may take; the driver drops the attempt when one takes longer, with
+/// [`Error::ConnectTimeout`](crate::Error::ConnectTimeout).
+///
+/// A connector that names no stages, as a closure, has the limit on all of it only. These are all limits
+/// in time that a client has, in the order in which they may strike; the clock is that of its
+/// [`Timer`](crate::Timer).
+///
+/// | what | where | default |
+/// |--|--|--|
+/// | the hook before an attempt | [`Config::connect_timeout`] | 30 s |
+/// | the connector, all of its stages | [`Config::connect_timeout`] | 30 s |
+/// | – looking up the name of the host | [`stage_timeouts.resolve`](StageTimeouts::resolve) | 10 s |
+/// | – connecting the socket, all addresses together | [`stage_timeouts.connect`](StageTimeouts::connect) | 10 s |
+/// | – the answer of a proxy | [`stage_timeouts.proxy`](StageTimeouts::proxy) | 10 s |
+/// | – the handshake of TLS | [`stage_timeouts.tls`](StageTimeouts::tls) | 10 s |
+/// | – the handshake of WebSocket, with the hook that edits its request | [`stage_timeouts.websocket`](StageTimeouts::websocket) | 10 s |
+/// | CONNACK, and each step of an authentication | [`session.connect_timeout`](ClientConfig::connect_timeout) | 10 s |
+/// | a sign of life after PINGREQ | [`session.ping_timeout`](ClientConfig::ping_timeout) | 10 s |
+/// | the transport takes no byte | [`session.write_timeout`](ClientConfig::write_timeout) | 30 s |
+/// | each step of the end | [`Config::close_timeout`] | 1 s |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StageTimeouts {
+    /// Looking up the name of the host; default 10 s.
+    pub resolve: Duration,
+    /// Connecting the socket, all addresses of the host together; default 10 s.
+    pub connect: Duration,
+    /// The answer of a proxy; default 10 s.
+    pub proxy: Duration,
+    /// The handshake of TLS; default 10 s.
+    pub tls: Duration,
+    /// The handshake of WebSocket, with the hook that edits its request; default 10 s.
+    pub websocket: Duration,
+}
+
+impl StageTimeouts {
+    /// Returns the limit of a stage.
+    pub fn limit(&self, stage: ConnectStage) -> Duration {
+        match stage {
+            ConnectStage::Resolve => self.resolve,
+            ConnectStage::Connect => self.connect,
+            ConnectStage::Proxy => self.proxy,
+            ConnectStage::Tls => self.tls,
+            ConnectStage::WebSocket => self.websocket,
+        }
+    }
+}
+
+impl Default for StageTimeouts {
+    fn default() -> StageTimeouts {
+        let each = Duration::from_secs(10);
+        StageTimeouts { resolve: each, connect: each, proxy: each, tls: each, websocket: each }
+    }
 }
 
 /// Bounds on what came in and was not taken out of a stream yet: of [`Messages`](crate::Messages), or of a

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use futures_io::{AsyncRead, AsyncWrite};
 
+use crate::stage::Progress;
+
 mod servers;
 #[cfg(feature = "async-io")]
 mod tcp;
@@ -66,8 +68,8 @@ impl Address {
 /// });
 /// ```
 ///
-/// The driver drops the future if [`connect_timeout`](crate::Config::connect_timeout) runs out or the
-/// client is closed.
+/// The driver drops the future if it takes too long ([`StageTimeouts`](crate::StageTimeouts)) or the client
+/// is closed.
 pub trait Connector {
     /// The transport: a stream of bytes in both directions. It need not be `Send`; the driver then is
     /// not either.
@@ -79,7 +81,10 @@ pub trait Connector {
     type Connecting: Future<Output = io::Result<Self::Io>>;
 
     /// Begins to make a transport.
-    fn connect(&mut self) -> Self::Connecting;
+    ///
+    /// What takes long is told to `progress` as it begins, so that it has a limit of its own. A layer around
+    /// another connector passes it on. Whoever tells nothing has the limit on all of it.
+    fn connect(&mut self, progress: &Progress) -> Self::Connecting;
 
     /// Says which server the next [`connect`](Connector::connect) goes to, and only that one.
     ///
@@ -105,7 +110,7 @@ where
     type Io = Io;
     type Connecting = Connecting;
 
-    fn connect(&mut self) -> Connecting {
+    fn connect(&mut self, _: &Progress) -> Connecting {
         self()
     }
 }

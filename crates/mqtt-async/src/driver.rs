@@ -11,16 +11,16 @@ use crate::config::Limits;
 use crate::connect::Connector;
 use crate::error::Error;
 use crate::hooks::{Hooks, Preparing};
-use crate::link::Link;
 use crate::random::Random;
 use crate::shared::{Close, End, Shared};
 use crate::status::{Event, Phase};
-use crate::time::Timer;
+use crate::time::{Timer, later};
 
 mod attempt;
 mod ending;
 mod running;
 
+use attempt::Dialing;
 use ending::Ending;
 use running::Running;
 
@@ -62,7 +62,7 @@ enum Stage<C: Connector> {
     Waiting(Option<Instant>),
     /// The hook of the application is at it.
     Preparing(Preparing, Instant),
-    Connecting(Pin<Box<C::Connecting>>, Instant),
+    Connecting(Dialing<C>),
     Running(Running<C::Io>),
     Ending(Ending<C::Io>),
     Ended,
@@ -103,7 +103,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         match mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Waiting(until) => self.wait(until),
             Stage::Preparing(future, deadline) => self.prepare(future, deadline, cx),
-            Stage::Connecting(future, deadline) => self.connect(future, deadline, cx),
+            Stage::Connecting(dialing) => self.connect(dialing, cx),
             Stage::Running(running) => self.run(running, cx),
             Stage::Ending(ending) => self.finish(ending, cx),
             Stage::Ended => Flow::Sleep,
@@ -142,33 +142,6 @@ impl<C: Connector, T: Timer> Driver<C, T> {
                 Flow::Again
             }
         }
-    }
-
-    /// Waits for the connector.
-    fn connect(
-        &mut self,
-        mut future: Pin<Box<C::Connecting>>,
-        deadline: Instant,
-        cx: &mut Context<'_>,
-    ) -> Flow {
-        match future.as_mut().poll(cx) {
-            Poll::Ready(Ok(io)) => {
-                let now = self.timer.now();
-                self.shared.lock().session.handle_open(self.shared.instant(now));
-                self.stage = Stage::Running(Running::new(Link::new(io)));
-                return Flow::Again;
-            }
-            Poll::Ready(Err(error)) => return self.lost(Error::Connect(Arc::new(error)), None),
-            Poll::Pending => {}
-        }
-        if self.is_unwanted() {
-            return self.end(End::Closed);
-        }
-        if self.timer.now() >= deadline {
-            return self.lost(Error::ConnectTimeout, None);
-        }
-        self.stage = Stage::Connecting(future, deadline);
-        Flow::SleepUntil(deadline)
     }
 
     /// The connection is gone, or could not be made: ends, or goes on later.
@@ -213,7 +186,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         match retry_in {
             _ if close >= Close::Now => self.end(End::Closed),
             Some(delay) => {
-                self.stage = Stage::Waiting(Some(now.checked_add(delay).unwrap_or(now)));
+                self.stage = Stage::Waiting(Some(later(now, delay)));
                 Flow::Again
             }
             None => self.end(End::Failed(error)),
@@ -292,7 +265,7 @@ impl<C: Connector, T> fmt::Debug for Driver<C, T> {
         let stage = match &self.stage {
             Stage::Waiting(_) => "waiting",
             Stage::Preparing(..) => "preparing",
-            Stage::Connecting(..) => "connecting",
+            Stage::Connecting(_) => "connecting",
             Stage::Running(_) => "running",
             Stage::Ending(_) => "ending",
             Stage::Ended => "ended",

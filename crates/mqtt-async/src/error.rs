@@ -9,14 +9,19 @@ use mqtt_proto::{
     PeerError, Publish, ReasonCode, Timeout, TopicError,
 };
 
+use crate::stage::ConnectStage;
+
 /// Tells why a connection could not be made or has ended, and why the driver gave up.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// The connector failed: wrong host, refused port, failed handshake of a layer below MQTT.
     Connect(Arc<io::Error>),
-    /// The transport was not there within [`connect_timeout`](crate::Config::connect_timeout).
-    ConnectTimeout,
+    /// The transport was not there in time: see [`StageTimeouts`](crate::StageTimeouts).
+    ConnectTimeout {
+        /// What the connector was at, if it said so.
+        stage: Option<ConnectStage>,
+    },
     /// The hook [`before_connect`](crate::Driver::before_connect) failed, or was not done within
     /// [`connect_timeout`](crate::Config::connect_timeout).
     Hook(Arc<dyn StdError + Send + Sync>),
@@ -106,7 +111,7 @@ impl Error {
                     | ReasonCode::SERVER_MOVED
             ),
             Error::Config(_) | Error::Other(CloseReason::SessionUnknown) => false,
-            Error::ConnectTimeout
+            Error::ConnectTimeout { .. }
             | Error::Hook(_)
             | Error::Io(_)
             | Error::Eof { .. }
@@ -150,7 +155,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Connect(error) => write!(f, "cannot connect to the server: {error}"),
-            Error::ConnectTimeout => f.write_str(
+            Error::ConnectTimeout { stage: Some(stage) } => {
+                write!(f, "cannot connect to the server: {stage} was not done in time")
+            }
+            Error::ConnectTimeout { stage: None } => f.write_str(
                 "cannot connect to the server: nothing answered within the connect timeout",
             ),
             Error::Hook(error) => write!(f, "cannot prepare to connect: {error}"),

@@ -57,6 +57,7 @@ mod random;
 mod router;
 mod shared;
 mod shutdown;
+mod stage;
 mod status;
 mod time;
 mod tokens;
@@ -71,7 +72,7 @@ pub use mqtt_proto::{
 };
 
 pub use crate::client::{Client, IntoTopicFilter, IntoTopicName};
-pub use crate::config::{Backoff, Config, Inbound, Overflow, Resubscribe};
+pub use crate::config::{Backoff, Config, Inbound, Overflow, Resubscribe, StageTimeouts};
 pub use crate::connect::{Connector, Servers};
 #[cfg(feature = "async-io")]
 pub use crate::connect::{Tcp, TcpStream};
@@ -81,6 +82,7 @@ pub use crate::events::{Events, StatusChanges};
 pub use crate::hooks::{Attempt, HookError};
 pub use crate::message::{Listening, Message, Messages, Next, Subscription};
 pub use crate::shutdown::{Report, Shutdown};
+pub use crate::stage::{ConnectStage, Progress};
 pub use crate::status::{Connected, Event, Losses, Phase, Stats, Status};
 #[cfg(feature = "async-io")]
 pub use crate::time::AsyncIoTimer;

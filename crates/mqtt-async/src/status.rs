@@ -148,7 +148,7 @@ impl Losses {
     pub(crate) fn count(&mut self, error: &Error) {
         *match error {
             Error::Hook(_) => &mut self.hook,
-            Error::Connect(_) | Error::ConnectTimeout => &mut self.connect,
+            Error::Connect(_) | Error::ConnectTimeout { .. } => &mut self.connect,
             Error::Refused(_) => &mut self.refused,
             Error::Disconnected(_) => &mut self.disconnected,
             Error::Io(_) | Error::Eof { .. } => &mut self.transport,

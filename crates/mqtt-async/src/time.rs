@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Waits until a deadline, and tells what time it is.
 ///
@@ -56,6 +56,12 @@ pub trait Timer: Unpin {
     fn clock(&self) -> Clock {
         Clock::system()
     }
+}
+
+/// Returns a time that much later; past what the clock can count, one that nobody will see.
+pub(crate) fn later(now: Instant, by: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    now.checked_add(by).or_else(|| now.checked_add(CENTURY)).unwrap_or(now)
 }
 
 /// A handle to a clock; cloning it makes another handle to the same one.

@@ -10,6 +10,7 @@ use std::time::Instant;
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::connect::{Address, Connector};
+use crate::stage::{ConnectStage, Progress};
 use crate::time::{Clock, Timer};
 
 /// The timer of tokio. The driver that uses it must be polled inside a tokio runtime with time enabled.
@@ -165,10 +166,14 @@ impl Connector for TokioTcp {
     type Io = TokioIo<tokio::net::TcpStream>;
     type Connecting = Pin<Box<dyn Future<Output = io::Result<Self::Io>> + Send>>;
 
-    fn connect(&mut self) -> Self::Connecting {
+    fn connect(&mut self, progress: &Progress) -> Self::Connecting {
+        let progress = progress.clone();
         let Address { host, port } = self.selected.take().unwrap_or_else(|| self.address.clone());
         Box::pin(async move {
-            let stream = tokio::net::TcpStream::connect((&*host, port)).await?;
+            progress.enter(ConnectStage::Resolve);
+            let addresses: Vec<_> = tokio::net::lookup_host((&*host, port)).await?.collect();
+            progress.enter(ConnectStage::Connect);
+            let stream = tokio::net::TcpStream::connect(&*addresses).await?;
             stream.set_nodelay(true)?;
             Ok(TokioIo::new(stream))
         })

@@ -11,8 +11,8 @@ use common::bench::{Bench, VERSIONS, config, lasting};
 use common::pipe::Shape;
 use common::server::{Greeting, Seen};
 use mqtt_async::{
-    Client, Connector, Error, Event, Phase, QoS, ReasonCode, Resubscribe, Tcp, Text, TokioTcp,
-    Version, Will,
+    Client, Connector, Error, Event, Phase, Progress, QoS, ReasonCode, Resubscribe, Tcp, Text,
+    TokioTcp, Version, Will,
 };
 
 const BAD: ReasonCode = ReasonCode::BAD_USER_NAME_OR_PASSWORD;
@@ -98,7 +98,7 @@ fn a_hook_that_fails_hangs_or_names_no_server_is_a_failed_attempt() {
         bench.settle();
         if fault == "hangs" {
             assert_eq!(bench.client().status().phase, Phase::Connecting);
-            bench.advance(Duration::from_secs(10));
+            bench.advance(Duration::from_secs(30));
         }
         let status = bench.client().status();
         assert_eq!((status.phase, status.failed_attempts), (Phase::Waiting, 1), "{fault}");
@@ -251,13 +251,13 @@ fn tcp_connectors_go_to_the_selected_server_once() {
 
     let mut tcp = Tcp::new("127.0.0.1", closed);
     tcp.select(&server).unwrap();
-    assert!(futures_lite::future::block_on(tcp.connect()).is_ok());
-    assert!(futures_lite::future::block_on(tcp.connect()).is_err());
+    assert!(futures_lite::future::block_on(tcp.connect(&Progress::default())).is_ok());
+    assert!(futures_lite::future::block_on(tcp.connect(&Progress::default())).is_err());
     assert!(tcp.select("no port:x").is_err());
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut tcp = TokioTcp::new("127.0.0.1", closed);
     tcp.select(&server).unwrap();
-    assert!(runtime.block_on(async { tcp.connect().await }).is_ok());
-    assert!(runtime.block_on(async { tcp.connect().await }).is_err());
+    assert!(runtime.block_on(async { tcp.connect(&Progress::default()).await }).is_ok());
+    assert!(runtime.block_on(async { tcp.connect(&Progress::default()).await }).is_err());
 }

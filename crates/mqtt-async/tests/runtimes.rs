@@ -22,8 +22,8 @@ use common::runtime::{Env, Task, guarded};
 use common::server::{Greeting, Seen, Server};
 use futures_io::{AsyncRead, AsyncWrite};
 use mqtt_async::{
-    AsyncIoTimer, Client, Config, Error, Messages, QoS, ReasonCode, Tcp, TokenError, TokioTcp,
-    TokioTimer, Version,
+    AsyncIoTimer, Client, Config, Connector, Error, Messages, Progress, QoS, ReasonCode, Tcp,
+    TokenError, TokioTcp, TokioTimer, Version,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -474,7 +474,7 @@ fn the_tcp_connector_ends_its_direction_and_reads_on() {
         let port = listener.local_addr().unwrap().port();
         async_io::block_on(async {
             use futures_lite::{AsyncReadExt, AsyncWriteExt};
-            let mut stream = mqtt_async::Connector::connect(&mut Tcp::new("localhost", port));
+            let mut stream = Tcp::new("localhost", port).connect(&Progress::default());
             let mut stream = (&mut stream).await.unwrap();
             assert!(stream.get_ref().nodelay().unwrap());
             let (mut other, _): (TcpStream, _) = listener.accept().unwrap();

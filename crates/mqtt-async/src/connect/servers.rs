@@ -4,6 +4,7 @@ use std::io;
 
 use super::Connector;
 use crate::random::Random;
+use crate::stage::Progress;
 
 /// A connector that goes through a list of servers.
 ///
@@ -93,13 +94,13 @@ impl<C: Connector> Connector for Servers<C> {
     type Io = C::Io;
     type Connecting = C::Connecting;
 
-    fn connect(&mut self) -> C::Connecting {
+    fn connect(&mut self, progress: &Progress) -> C::Connecting {
         let place = self.selected.take().unwrap_or_else(|| {
             let place = self.turn();
             self.done += 1;
             place
         });
-        self.at(place).connect()
+        self.at(place).connect(progress)
     }
 
     fn select(&mut self, server: &str) -> io::Result<()> {
@@ -136,7 +137,7 @@ mod tests {
         type Io = Cursor<Vec<u8>>;
         type Connecting = Ready<io::Result<Cursor<Vec<u8>>>>;
 
-        fn connect(&mut self) -> Self::Connecting {
+        fn connect(&mut self, _: &Progress) -> Self::Connecting {
             self.1.borrow_mut().push_str(self.0);
             ready(Ok(Cursor::new(Vec::new())))
         }
@@ -161,7 +162,7 @@ mod tests {
     fn goes_round_in_order() {
         let (mut servers, log) = servers();
         for _ in 0..7 {
-            drop(servers.connect());
+            drop(servers.connect(&Progress::default()));
         }
         assert_eq!(*log.borrow(), "abcabca");
     }
@@ -169,17 +170,17 @@ mod tests {
     #[test]
     fn a_selected_server_takes_no_turn() {
         let (mut servers, log) = servers();
-        drop(servers.connect());
+        drop(servers.connect(&Progress::default()));
         servers.select("c").unwrap();
-        drop(servers.connect());
-        drop(servers.connect());
+        drop(servers.connect(&Progress::default()));
+        drop(servers.connect(&Progress::default()));
         // A name of no entry goes to the one whose turn it is.
         servers.select("other:").unwrap();
-        drop(servers.connect());
+        drop(servers.connect(&Progress::default()));
         assert!(servers.select("nowhere").is_err());
-        drop(servers.connect());
+        drop(servers.connect(&Progress::default()));
         servers.select("a").unwrap();
-        drop(servers.connect());
+        drop(servers.connect(&Progress::default()));
         assert_eq!(*log.borrow(), "acbother:cca");
     }
 
@@ -190,7 +191,7 @@ mod tests {
             let (servers, log) = servers();
             let mut servers = servers.shuffled();
             for _ in 0..6 {
-                drop(servers.connect());
+                drop(servers.connect(&Progress::default()));
             }
             let log = log.borrow().clone();
             for round in [&log[..3], &log[3..]] {

@@ -12,6 +12,7 @@ use async_io::Async;
 use futures_io::{AsyncRead, AsyncWrite};
 
 use super::{Address, Connector};
+use crate::stage::{ConnectStage, Progress};
 
 /// Connects over TCP, under any executor.
 ///
@@ -46,11 +47,15 @@ impl Connector for Tcp {
     type Io = TcpStream;
     type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
 
-    fn connect(&mut self) -> Self::Connecting {
+    fn connect(&mut self, progress: &Progress) -> Self::Connecting {
+        let progress = progress.clone();
         let Address { host, port } = self.selected.take().unwrap_or_else(|| self.address.clone());
         Box::pin(async move {
             let mut last = None;
-            for address in resolve(host, port).await? {
+            progress.enter(ConnectStage::Resolve);
+            let addresses = resolve(host, port).await?;
+            progress.enter(ConnectStage::Connect);
+            for address in addresses {
                 match Async::<std::net::TcpStream>::connect(address).await {
                     Ok(stream) => {
                         stream.get_ref().set_nodelay(true)?;

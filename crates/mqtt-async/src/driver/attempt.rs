@@ -2,19 +2,47 @@
 
 use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use super::running::Running;
 use super::{Driver, Flow, Stage};
 use mqtt_proto::{Connect, PublishProperties, Version};
 
+use crate::config::StageTimeouts;
 use crate::connect::Connector;
 use crate::error::Error;
 use crate::hooks::{Attempt, HookError, Preparing};
+use crate::link::Link;
 use crate::shared::{Close, End};
+use crate::stage::{ConnectStage, Progress};
 use crate::status::Phase;
-use crate::time::Timer;
+use crate::time::{Timer, later};
+
+/// A connector at work.
+pub(super) struct Dialing<C: Connector> {
+    future: Pin<Box<C::Connecting>>,
+    progress: Progress,
+    /// When all of it has to be done.
+    deadline: Instant,
+    /// The stage that was seen last, and when it has to be done.
+    stage: Option<(ConnectStage, Instant)>,
+}
+
+impl<C: Connector> Dialing<C> {
+    /// Returns when what the connector is at has to be done.
+    fn deadline(&mut self, limits: &StageTimeouts, now: Instant) -> Instant {
+        let Some(stage) = self.progress.stage() else { return self.deadline };
+        let by = match self.stage {
+            Some((seen, by)) if seen == stage => by,
+            _ => later(now, limits.limit(stage)),
+        };
+        self.stage = Some((stage, by));
+        by.min(self.deadline)
+    }
+}
 
 impl<C: Connector, T> Driver<C, T> {
     /// Sets a hook that is called before each attempt to connect, the first one included.
@@ -132,13 +160,38 @@ impl<C: Connector, T: Timer> Driver<C, T> {
     }
 
     fn dial(&mut self) {
-        let future = Box::pin(self.connector.connect());
-        self.stage = Stage::Connecting(future, self.connect_deadline());
+        let progress = Progress::default();
+        let future = Box::pin(self.connector.connect(&progress));
+        let deadline = self.connect_deadline();
+        self.stage = Stage::Connecting(Dialing { future, progress, deadline, stage: None });
     }
 
     fn connect_deadline(&self) -> Instant {
+        later(self.timer.now(), self.limits.connect_timeout)
+    }
+
+    /// Waits for the connector.
+    pub(super) fn connect(&mut self, mut dialing: Dialing<C>, cx: &mut Context<'_>) -> Flow {
+        match dialing.future.as_mut().poll(cx) {
+            Poll::Ready(Ok(io)) => {
+                let now = self.timer.now();
+                self.shared.lock().session.handle_open(self.shared.instant(now));
+                self.stage = Stage::Running(Running::new(Link::new(io)));
+                return Flow::Again;
+            }
+            Poll::Ready(Err(error)) => return self.lost(Error::Connect(Arc::new(error)), None),
+            Poll::Pending => {}
+        }
+        if self.is_unwanted() {
+            return self.end(End::Closed);
+        }
         let now = self.timer.now();
-        now.checked_add(self.limits.connect_timeout).unwrap_or(now)
+        let deadline = dialing.deadline(&self.limits.stage_timeouts, now);
+        if now >= deadline {
+            return self.lost(Error::ConnectTimeout { stage: dialing.progress.stage() }, None);
+        }
+        self.stage = Stage::Connecting(dialing);
+        Flow::SleepUntil(deadline)
     }
 
     /// Tells whether the client was closed and nothing that waits is worth the attempt.

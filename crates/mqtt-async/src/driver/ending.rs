@@ -11,7 +11,7 @@ use crate::connect::Connector;
 use crate::error::Error;
 use crate::link::Link;
 use crate::shared::{Close, End};
-use crate::time::Timer;
+use crate::time::{Timer, later};
 
 /// A transport whose session part is over.
 pub(super) struct Ending<Io> {
@@ -54,7 +54,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         // Where the transport is gone, there is nothing left to do with it.
         let gone = aborted || matches!(ending.error, Error::Eof { .. } | Error::Io(_));
         let step = if gone { Poll::Ready(false) } else { ending.step(now, cx) };
-        let deadline = ending.progress.checked_add(self.limits.close_timeout).unwrap_or(now);
+        let deadline = later(ending.progress, self.limits.close_timeout);
         if step != Poll::Ready(false) && now < deadline {
             self.stage = Stage::Ending(ending);
             return if step.is_ready() { Flow::Again } else { Flow::SleepUntil(deadline) };

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use mqtt_async::{Client, Clock, Config, Connector, Error, Timer, Version};
+use mqtt_async::{Client, Clock, Config, Connector, Error, Progress, Timer, Version};
 
 use super::pipe::{Pipe, Shape, pipe};
 use super::server::{Connection, Server};
@@ -89,7 +89,7 @@ impl Connector for Dial {
     type Io = Pipe;
     type Connecting = std::future::Ready<io::Result<Pipe>>;
 
-    fn connect(&mut self) -> Self::Connecting {
+    fn connect(&mut self, _: &Progress) -> Self::Connecting {
         let (ours, theirs) = pipe(self.shape);
         self.list.lock().unwrap().push(self.server.serve(theirs));
         std::future::ready(Ok(ours))
