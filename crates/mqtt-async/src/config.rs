@@ -272,6 +272,12 @@ pub enum Resubscribe {
     /// again.
     Always,
     /// Never: the application does it. Subscriptions of a session that was lost are forgotten.
+    ///
+    /// Each [`Subscription`](crate::Subscription) that was granted then ends, with
+    /// [`TokenError::SubscriptionLost`](crate::TokenError::SubscriptionLost). For what was subscribed to with
+    /// [`subscribe`](crate::Client::subscribe), [`Connected::resumed`](crate::Connected::resumed) is false. A
+    /// server of MQTT 3.1 does not say whether it goes on with the session, and is taken to do so if it was
+    /// asked to.
     Never,
 }
 

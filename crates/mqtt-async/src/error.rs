@@ -373,6 +373,9 @@ pub enum TokenError {
     /// The session gave it up: the session was lost, the message expired, or a new connection permits
     /// less.
     Failed(Failure),
+    /// The server has lost the session and the subscription with it, and
+    /// [`Config::resubscribe`](crate::Config::resubscribe) says not to subscribe anew: subscribe again.
+    SubscriptionLost,
     /// The client was closed before there was an answer. A message may have been delivered.
     Closed,
     /// The driver was dropped, and nothing will be sent any more. A message may have been delivered.
@@ -416,6 +419,7 @@ impl TokenError {
                 )
             ),
             TokenError::Failed(failure) => matches!(failure, Failure::SessionLost),
+            TokenError::SubscriptionLost => true,
             _ => false,
         }
     }
@@ -438,6 +442,10 @@ impl fmt::Display for TokenError {
                 text.map_or(Ok(()), |text| write!(f, " ({text})"))
             }
             TokenError::Failed(failure) => failure.fmt(f),
+            TokenError::SubscriptionLost => f.write_str(
+                "the server has lost the session, and with it the subscription: subscribe again, or let \
+                 `Config::resubscribe` do it",
+            ),
             TokenError::Closed => f.write_str("the client was closed before the server answered"),
             TokenError::DriverGone => f.write_str(
                 "the driver was dropped before the server answered: keep it running in a task",

@@ -390,6 +390,22 @@ impl Router {
         }
     }
 
+    /// The server has lost what it had granted, and it is not asked for anew: those streams end, also for
+    /// their other filters.
+    pub(crate) fn lost(&mut self, woken: &mut Vec<Waker>) {
+        let granted = self.filters.iter().filter(|(_, it)| matches!(it.stage, Stage::Granted(..)));
+        let granted: Vec<TopicFilter> = granted.map(|(filter, _)| filter.clone()).collect();
+        // All of them first: what the server does not have is not unsubscribed from.
+        let streams: Vec<u64> =
+            granted.iter().flat_map(|filter| self.remove_filter(filter)).collect();
+        for stream in streams {
+            if let Some(listener) = self.streams.get_mut(&stream) {
+                listener.finish(Some(TokenError::SubscriptionLost), woken);
+                self.release(stream);
+            }
+        }
+    }
+
     /// The application has unsubscribed from filters: streams that have no others end.
     pub(crate) fn unsubscribed(&mut self, filters: &[TopicFilter], woken: &mut Vec<Waker>) {
         for filter in filters {

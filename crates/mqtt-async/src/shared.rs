@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use mqtt_proto::{
     AckProperties, Client as ClientRole, CloseReason, Event, Publish, ReasonCode, Session,
-    Subscribe, Token, Unsubscribe,
+    Subscribe, Token, Unsubscribe, Version,
 };
 
 use crate::config::{Config, Inbound, Resubscribe};
@@ -401,8 +401,11 @@ impl State {
                         Resubscribe::OnNewSession | Resubscribe::Always => {
                             self.subscriptions.lost()
                         }
-                        Resubscribe::Never if resumed => {}
-                        Resubscribe::Never => self.subscriptions.forget_all(),
+                        Resubscribe::Never if resumed || self.may_have_kept() => {}
+                        Resubscribe::Never => {
+                            self.subscriptions.forget_all();
+                            self.router.lost(woken);
+                        }
                     }
                     self.connections += 1;
                     self.set_phase(Phase::Connected);
@@ -433,6 +436,13 @@ impl State {
             self.log.push(|| Happening::Resubscribed { results: renewed.into() });
         }
         closed
+    }
+
+    /// Tells whether the server may go on with the session without saying so: CONNACK of MQTT 3.1 does not
+    /// tell.
+    fn may_have_kept(&self) -> bool {
+        let config = self.session.config();
+        config.version == Version::V31 && !config.connect.clean_start
     }
 
     /// The client has ended: all who wait are to be woken.

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::bench::{Bench, VERSIONS, config, lasting};
 use common::pipe::Shape;
 use common::server::Seen;
@@ -9,7 +11,9 @@ use common::streams::{
     FIRST, Watched, acked, all, filter, listen, push, push_with, reconnect, subscribed,
     unsubscribed,
 };
-use mqtt_async::{CommandError, Inbound, QoS, ReasonCode, Subscribe, TokenError, Version};
+use mqtt_async::{
+    CommandError, Inbound, QoS, ReasonCode, Resubscribe, Subscribe, TokenError, Version,
+};
 
 #[test]
 fn messages_go_to_the_stream_of_their_filter_and_the_rest_to_messages() {
@@ -206,6 +210,63 @@ fn a_lost_session_is_subscribed_anew_with_the_same_identifiers() {
     assert_eq!(all(&mut bench, &mut streams[2]), ["c"]);
 }
 
+fn two(one: &str, other: &str) -> Subscribe {
+    let mut subscribe = Subscribe::new(filter(one), QoS::ExactlyOnce);
+    subscribe.subscriptions.extend(Subscribe::new(filter(other), QoS::ExactlyOnce).subscriptions);
+    subscribe
+}
+
+#[test]
+fn a_lost_session_ends_the_streams_that_are_not_subscribed_anew() {
+    for version in [Version::V31, Version::V311, Version::V5] {
+        for forget in [false, true] {
+            let mut config = lasting(version);
+            config.resubscribe = Resubscribe::Never;
+            let mut bench = Bench::connected(config);
+            let client = bench.client().clone();
+            let mut lost = client.listen_with(two("a", "c"), Inbound::default()).unwrap();
+            bench.done(lost.subscribed()).unwrap();
+            let mut both = listen(&mut bench, "a");
+            push(&bench, "a", "kept", QoS::AtMostOnce);
+            bench.settle();
+            bench.server.script(|script| script.forget = forget);
+            bench.server.cut();
+            bench.settle();
+            // Asked for on the new connection: the answer is not lost.
+            let new = client.listen("new", QoS::ExactlyOnce).unwrap();
+            let mixed = client.listen_with(two("a", "b"), Inbound::default()).unwrap();
+            lost.try_next().unwrap();
+            let woken = Watched::new(&mut lost);
+            bench.advance(Duration::from_secs(1));
+            assert!(client.status().connected.is_some());
+            bench.done(new.subscribed()).unwrap();
+            assert!(new.error().is_none());
+            // MQTT 3.1 does not say whether there is a session: it is taken to be there.
+            let ends = forget && version != Version::V31;
+            assert_eq!(woken.take(), ends);
+            assert_eq!(mixed.error().is_some(), ends);
+            assert_eq!(unsubscribed(&bench, "b"), usize::from(ends));
+            assert_eq!(all(&mut bench, &mut both), ["kept"]);
+            for stream in [&mut lost, &mut both] {
+                let end = bench.poll(&mut stream.next());
+                assert_eq!(end.is_ready(), ends, "{version} {forget}");
+                let error = stream.error();
+                assert_eq!(matches!(error, Some(TokenError::SubscriptionLost)), ends, "{error:?}");
+                assert_eq!(bench.done(stream.subscribed()).is_err(), ends);
+            }
+            assert_eq!((subscribed(&bench, "a"), unsubscribed(&bench, "a")), (1, 0));
+            assert_eq!((subscribed(&bench, "c"), unsubscribed(&bench, "c")), (1, 0));
+            // It can be listened to again.
+            drop((lost, both, mixed));
+            bench.settle();
+            assert_eq!(unsubscribed(&bench, "a"), usize::from(!ends));
+            let mut again = listen(&mut bench, "a");
+            push(&bench, "a", "again", QoS::AtMostOnce);
+            assert_eq!(all(&mut bench, &mut again), ["again"]);
+        }
+    }
+}
+
 #[test]
 fn a_refusal_ends_the_stream_and_says_why() {
     for version in VERSIONS {
@@ -213,12 +274,7 @@ fn a_refusal_ends_the_stream_and_says_why() {
         let mut before = listen(&mut bench, "b");
         let refusal = ReasonCode::UNSPECIFIED_ERROR;
         bench.server.script(|script| script.reject_filters = Some(refusal));
-        let mut subscribe = Subscribe::new(filter("a"), QoS::ExactlyOnce);
-        subscribe.subscriptions.push(mqtt_async::FilterSubscription {
-            filter: filter("b"),
-            options: QoS::ExactlyOnce.into(),
-        });
-        let mut stream = bench.client().listen_with(subscribe, Inbound::default()).unwrap();
+        let mut stream = bench.client().listen_with(two("a", "b"), Inbound::default()).unwrap();
         let mut token = stream.subscribed();
         let (ended, refused) = (Watched::new(&mut stream), Watched::token(&mut token));
         bench.settle();

@@ -44,7 +44,8 @@ use crate::tokens::{Granted, Watch};
 /// [`unsubscribe`](crate::Client::unsubscribe) for all of its filters, and with the client; what waits
 /// can still be taken. A refusal when it is subscribed to anew, because the server had lost the session,
 /// does not end it: it is in [`Status::not_resubscribed`](crate::Status::not_resubscribed), and
-/// the next connection tries again.
+/// the next connection tries again. With [`Resubscribe::Never`](crate::Resubscribe::Never), a lost session
+/// ends it.
 ///
 /// Dropping it unsubscribes from what no other stream listens to. Messages of QoS 1 and 2 that it alone had
 /// and that were not taken go to [`messages`](crate::Client::messages), as do those that still come;
