@@ -10,11 +10,11 @@ use super::error::Failure;
 use super::event::Event;
 use super::ids::Ids;
 use super::limits::Wire;
-use super::list::{Key, List, relax};
-use super::store::{Journal, RecordError, StoreKey, StoreSeq};
+use super::list::{Key, List};
+use super::store::{Journal, StoreKey, StoreSeq};
 use crate::codec::{self, PublishHeader};
 use crate::error::EncodeError;
-use crate::packet::{Ack, AckProperties, Packet, Publish, PublishFields, PublishProperties};
+use crate::packet::{AckProperties, Publish, PublishFields, PublishProperties};
 use crate::reason::ReasonCode;
 use crate::time::Instant;
 use crate::txbuf::TxBuf;
@@ -22,6 +22,7 @@ use crate::types::{PacketId, QoS, Token};
 
 mod answers;
 mod requests;
+mod resume;
 
 pub(super) use requests::Request;
 
@@ -206,194 +207,10 @@ impl Outbound {
         self.held == 0 && self.requests.is_empty() && self.in_flight.len() == 0
     }
 
-    /// Enters a message that was accepted before a restart, or `None` for one that PUBREC has answered.
-    pub(super) fn restore(
-        &mut self,
-        token: Token,
-        id: PacketId,
-        publish: Option<Publish>,
-    ) -> Result<(), RecordError> {
-        let size = publish.as_ref().map_or(0, Outbound::size);
-        let exchange = match publish {
-            Some(publish) => Exchange::Publish { publish, expires: None, size },
-            None => {
-                let order = self.released;
-                self.released += 1;
-                let (reason, stored) = (ReasonCode::SUCCESS, StoreSeq::default());
-                Exchange::Released { resent: true, reason, order, stored }
-            }
-        };
-        if !self.ids.assign(id, self.in_flight.next_key()) {
-            return Err(RecordError::Duplicate(StoreKey::Outbound(token)));
-        }
-        self.in_flight.push(InFlight { token, id, link: 0, exchange });
-        self.held += 1;
-        self.held_bytes += size;
-        self.last_token = self.last_token.max(token.0);
-        Ok(())
-    }
-
     pub(super) fn tokens(&self) -> Vec<Token> {
         let is_message = |entry: &&InFlight| !matches!(entry.exchange, Exchange::Request(_));
         let sent = self.in_flight.iter().filter(is_message).map(|entry| entry.token);
         sent.chain(self.queue.iter().map(|queued| queued.token)).collect()
-    }
-
-    /// Begins a connection that goes on with what was sent before.
-    pub(super) fn begin(&self, aliases: Aliases) -> Sending {
-        let mut pubrels = Vec::new();
-        for entry in self.in_flight.iter() {
-            if let Exchange::Released { order, .. } = entry.exchange {
-                pubrels.push((order, entry.id));
-            }
-        }
-        pubrels.sort_unstable();
-        let pubrels: VecDeque<PacketId> = pubrels.into_iter().map(|(_, id)| id).collect();
-        let open = pubrels.len() as u32;
-        Sending { pubrels, resend: self.in_flight.first(), open, aliases }
-    }
-
-    /// Ends a connection: requests that have no answer are made again with the next one.
-    pub(super) fn end(&mut self) {
-        let mut again = Vec::new();
-        let mut at = self.in_flight.first();
-        while let Some(key) = at {
-            at = self.in_flight.next(key);
-            let is_request = |entry: &&InFlight| matches!(entry.exchange, Exchange::Request(_));
-            if self.in_flight.get(key).filter(is_request).is_some()
-                && let Some(InFlight { token, id, exchange: Exchange::Request(request), .. }) =
-                    self.in_flight.remove(key)
-            {
-                self.ids.free(id);
-                self.requests_in_flight -= 1;
-                again.push((token, request));
-            }
-        }
-        for request in again.into_iter().rev() {
-            self.requests.push_front(request);
-        }
-    }
-
-    /// The server has lost the session (MQTT-3.2.2-5): what was in flight is new again, but a QoS 2
-    /// message that was sent may have been delivered.
-    pub(super) fn session_lost(&mut self, resend_qos2: bool, events: &mut VecDeque<Event>) {
-        let mut again = Vec::new();
-        while let Some(entry) = self.in_flight.first().and_then(|key| self.in_flight.remove(key)) {
-            let token = entry.token;
-            let size = match entry.exchange {
-                Exchange::Publish { publish, expires, size }
-                    if publish.qos == QoS::AtLeastOnce || resend_qos2 =>
-                {
-                    // Its record has the identifier, which is as good as another one.
-                    let id = self.journal.on.then_some(entry.id);
-                    self.ids.free(entry.id);
-                    if let Some(id) = id {
-                        self.ids.assign(id, Key::NONE);
-                    }
-                    let stored = StoreSeq::default();
-                    again.push(Queued { token, publish, expires, size, sent: true, id, stored });
-                    continue;
-                }
-                Exchange::Publish { size, .. } => size,
-                Exchange::Released { .. } => 0,
-                // Requests are not in flight between connections.
-                Exchange::Request(_) => continue,
-            };
-            self.ids.free(entry.id);
-            self.journal.delete(StoreKey::Outbound(token));
-            self.release(size);
-            events.push_back(Event::Failed { token, error: Failure::SessionLost });
-        }
-        for queued in again.into_iter().rev() {
-            self.queue.push_front(queued);
-        }
-    }
-
-    /// Takes the place of the outbound half of another session: its commands come to nothing.
-    pub(super) fn succeed(&mut self, old: &Outbound, events: &mut VecDeque<Event>) {
-        let in_flight = old.in_flight.iter().map(|entry| entry.token);
-        let requests = old.requests.iter().map(|(token, _)| *token);
-        let queued = old.queue.iter().map(|queued| queued.token);
-        for token in in_flight.chain(requests).chain(queued) {
-            events.push_back(Event::Failed { token, error: Failure::SessionLost });
-        }
-        self.last_token = self.last_token.max(old.last_token);
-    }
-
-    /// Sends one packet again; false if there is none, or if it has to wait for the peer.
-    pub(super) fn resend(
-        &mut self,
-        sending: &mut Sending,
-        wire: &Wire<'_>,
-        out: &mut TxBuf,
-        now: Instant,
-        events: &mut VecDeque<Event>,
-    ) -> bool {
-        while let Some(id) = sending.pubrels.front().copied() {
-            let key = self.ids.get(id);
-            let entry = key.and_then(|key| self.in_flight.get_mut(key));
-            let entry = entry.filter(|entry| entry.link != wire.link);
-            if let Some(Exchange::Released { stored, .. }) =
-                entry.as_ref().map(|entry| &entry.exchange)
-                && !self.journal.has(*stored)
-            {
-                return false;
-            }
-            sending.pubrels.pop_front();
-            if let Some(entry) = entry
-                && let Exchange::Released { resent, .. } = &mut entry.exchange
-            {
-                *resent = true;
-                entry.link = wire.link;
-                let ack = Ack::new(id, ReasonCode::SUCCESS);
-                return codec::encode(&Packet::PubRel(ack), wire.version, out).is_ok();
-            }
-        }
-        relax(&mut sending.pubrels);
-        while let Some(key) = sending.resend {
-            let Some(entry) = self.in_flight.get_mut(key) else { return false };
-            let mut sent = false;
-            let mut failure = None;
-            match &mut entry.exchange {
-                _ if entry.link == wire.link => {}
-                Exchange::Publish { publish, expires, .. } => {
-                    if sending.open >= u32::from(wire.limits.receive_maximum) {
-                        return false;
-                    }
-                    let header = PublishHeader {
-                        packet_id: Some(entry.id),
-                        dup: true,
-                        // Once sent, a message does not expire any more (MQTT-4.3.3-7).
-                        message_expiry_interval: expires.map(|at| remaining(at, now)),
-                        ..PublishHeader::default()
-                    };
-                    match encode(publish, &header, wire, out) {
-                        Ok(()) => {
-                            entry.link = wire.link;
-                            sending.open += 1;
-                            sent = true;
-                        }
-                        Err(error) => failure = Some(error),
-                    }
-                }
-                Exchange::Released { .. } | Exchange::Request(_) => {}
-            }
-            sending.resend = self.in_flight.next(key);
-            if let Some(error) = failure
-                && let Some(entry) = self.take(sending, wire.link, key)
-            {
-                events.push_back(Event::Failed { token: entry.token, error });
-            }
-            if sent {
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Tells whether something has still to be sent again.
-    pub(super) fn is_resending(sending: &Sending) -> bool {
-        sending.resend.is_some() || !sending.pubrels.is_empty()
     }
 
     /// Sends the next new message; false if there is none, or if it has to wait for the peer.

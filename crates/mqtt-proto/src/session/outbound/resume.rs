@@ -1,0 +1,208 @@
+//! What goes on after a restart or with the next connection: MQTT 5.0 section 4.4.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use super::{Exchange, InFlight, Outbound, Queued, Sending, encode, remaining};
+use crate::codec::{self, PublishHeader};
+use crate::packet::{Ack, Packet, Publish};
+use crate::reason::ReasonCode;
+use crate::session::alias::Aliases;
+use crate::session::error::Failure;
+use crate::session::event::Event;
+use crate::session::limits::Wire;
+use crate::session::list::{Key, relax};
+use crate::session::store::{RecordError, StoreKey, StoreSeq};
+use crate::time::Instant;
+use crate::txbuf::TxBuf;
+use crate::types::{PacketId, QoS, Token};
+
+impl Outbound {
+    /// Enters a message that was accepted before a restart, or `None` for one that PUBREC has answered.
+    pub(in crate::session) fn restore(
+        &mut self,
+        token: Token,
+        id: PacketId,
+        publish: Option<Publish>,
+    ) -> Result<(), RecordError> {
+        let size = publish.as_ref().map_or(0, Outbound::size);
+        let exchange = match publish {
+            Some(publish) => Exchange::Publish { publish, expires: None, size },
+            None => {
+                let order = self.released;
+                self.released += 1;
+                let (reason, stored) = (ReasonCode::SUCCESS, StoreSeq::default());
+                Exchange::Released { resent: true, reason, order, stored }
+            }
+        };
+        if !self.ids.assign(id, self.in_flight.next_key()) {
+            return Err(RecordError::Duplicate(StoreKey::Outbound(token)));
+        }
+        self.in_flight.push(InFlight { token, id, link: 0, exchange });
+        self.held += 1;
+        self.held_bytes += size;
+        self.last_token = self.last_token.max(token.0);
+        Ok(())
+    }
+
+    /// Begins a connection that goes on with what was sent before.
+    pub(in crate::session) fn begin(&self, aliases: Aliases) -> Sending {
+        let mut pubrels = Vec::new();
+        for entry in self.in_flight.iter() {
+            if let Exchange::Released { order, .. } = entry.exchange {
+                pubrels.push((order, entry.id));
+            }
+        }
+        pubrels.sort_unstable();
+        let pubrels: VecDeque<PacketId> = pubrels.into_iter().map(|(_, id)| id).collect();
+        let open = pubrels.len() as u32;
+        Sending { pubrels, resend: self.in_flight.first(), open, aliases }
+    }
+
+    /// Ends a connection: requests that have no answer are made again with the next one.
+    pub(in crate::session) fn end(&mut self) {
+        let mut again = Vec::new();
+        let mut at = self.in_flight.first();
+        while let Some(key) = at {
+            at = self.in_flight.next(key);
+            let is_request = |entry: &&InFlight| matches!(entry.exchange, Exchange::Request(_));
+            if self.in_flight.get(key).filter(is_request).is_some()
+                && let Some(InFlight { token, id, exchange: Exchange::Request(request), .. }) =
+                    self.in_flight.remove(key)
+            {
+                self.ids.free(id);
+                self.requests_in_flight -= 1;
+                again.push((token, request));
+            }
+        }
+        for request in again.into_iter().rev() {
+            self.requests.push_front(request);
+        }
+    }
+
+    /// The server has lost the session (MQTT-3.2.2-5): what was in flight is new again, but a QoS 2
+    /// message that was sent may have been delivered.
+    pub(in crate::session) fn session_lost(
+        &mut self,
+        resend_qos2: bool,
+        events: &mut VecDeque<Event>,
+    ) {
+        let mut again = Vec::new();
+        while let Some(entry) = self.in_flight.first().and_then(|key| self.in_flight.remove(key)) {
+            let token = entry.token;
+            let size = match entry.exchange {
+                Exchange::Publish { publish, expires, size }
+                    if publish.qos == QoS::AtLeastOnce || resend_qos2 =>
+                {
+                    // Its record has the identifier, which is as good as another one.
+                    let id = self.journal.on.then_some(entry.id);
+                    self.ids.free(entry.id);
+                    if let Some(id) = id {
+                        self.ids.assign(id, Key::NONE);
+                    }
+                    let stored = StoreSeq::default();
+                    again.push(Queued { token, publish, expires, size, sent: true, id, stored });
+                    continue;
+                }
+                Exchange::Publish { size, .. } => size,
+                Exchange::Released { .. } => 0,
+                // Requests are not in flight between connections.
+                Exchange::Request(_) => continue,
+            };
+            self.ids.free(entry.id);
+            self.journal.delete(StoreKey::Outbound(token));
+            self.release(size);
+            events.push_back(Event::Failed { token, error: Failure::SessionLost });
+        }
+        for queued in again.into_iter().rev() {
+            self.queue.push_front(queued);
+        }
+    }
+
+    /// Takes the place of the outbound half of another session: its commands come to nothing.
+    pub(in crate::session) fn succeed(&mut self, old: &Outbound, events: &mut VecDeque<Event>) {
+        let in_flight = old.in_flight.iter().map(|entry| entry.token);
+        let requests = old.requests.iter().map(|(token, _)| *token);
+        let queued = old.queue.iter().map(|queued| queued.token);
+        for token in in_flight.chain(requests).chain(queued) {
+            events.push_back(Event::Failed { token, error: Failure::SessionLost });
+        }
+        self.last_token = self.last_token.max(old.last_token);
+    }
+
+    /// Sends one packet again; false if there is none, or if it has to wait for the peer.
+    pub(in crate::session) fn resend(
+        &mut self,
+        sending: &mut Sending,
+        wire: &Wire<'_>,
+        out: &mut TxBuf,
+        now: Instant,
+        events: &mut VecDeque<Event>,
+    ) -> bool {
+        while let Some(id) = sending.pubrels.front().copied() {
+            let key = self.ids.get(id);
+            let entry = key.and_then(|key| self.in_flight.get_mut(key));
+            let entry = entry.filter(|entry| entry.link != wire.link);
+            if let Some(Exchange::Released { stored, .. }) =
+                entry.as_ref().map(|entry| &entry.exchange)
+                && !self.journal.has(*stored)
+            {
+                return false;
+            }
+            sending.pubrels.pop_front();
+            if let Some(entry) = entry
+                && let Exchange::Released { resent, .. } = &mut entry.exchange
+            {
+                *resent = true;
+                entry.link = wire.link;
+                let ack = Ack::new(id, ReasonCode::SUCCESS);
+                return codec::encode(&Packet::PubRel(ack), wire.version, out).is_ok();
+            }
+        }
+        relax(&mut sending.pubrels);
+        while let Some(key) = sending.resend {
+            let Some(entry) = self.in_flight.get_mut(key) else { return false };
+            let mut sent = false;
+            let mut failure = None;
+            match &mut entry.exchange {
+                _ if entry.link == wire.link => {}
+                Exchange::Publish { publish, expires, .. } => {
+                    if sending.open >= u32::from(wire.limits.receive_maximum) {
+                        return false;
+                    }
+                    let header = PublishHeader {
+                        packet_id: Some(entry.id),
+                        dup: true,
+                        // Once sent, a message does not expire any more (MQTT-4.3.3-7).
+                        message_expiry_interval: expires.map(|at| remaining(at, now)),
+                        ..PublishHeader::default()
+                    };
+                    match encode(publish, &header, wire, out) {
+                        Ok(()) => {
+                            entry.link = wire.link;
+                            sending.open += 1;
+                            sent = true;
+                        }
+                        Err(error) => failure = Some(error),
+                    }
+                }
+                Exchange::Released { .. } | Exchange::Request(_) => {}
+            }
+            sending.resend = self.in_flight.next(key);
+            if let Some(error) = failure
+                && let Some(entry) = self.take(sending, wire.link, key)
+            {
+                events.push_back(Event::Failed { token: entry.token, error });
+            }
+            if sent {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Tells whether something has still to be sent again.
+    pub(in crate::session) fn is_resending(sending: &Sending) -> bool {
+        sending.resend.is_some() || !sending.pubrels.is_empty()
+    }
+}
