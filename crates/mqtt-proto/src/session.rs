@@ -1,5 +1,6 @@
 //! The session state machine: the verbs and their contract.
 
+use ::core::time::Duration;
 use alloc::vec::Vec;
 
 use bytes::BytesMut;
@@ -196,6 +197,18 @@ impl<R: Role> Session<R> {
     #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
         self.core.poll_event()
+    }
+
+    /// Returns how long the peer took to answer a message, if that was measured since the last call.
+    ///
+    /// One message of QoS 1 or 2 is followed at a time, from the [`poll_transmit`](Session::poll_transmit)
+    /// that gave it to the [`handle_input`](Session::handle_input) that brought its PUBACK or PUBREC; so
+    /// it includes the time in the output buffer, and what a peer takes that answers late on purpose. Poll
+    /// after input: what was measured and not taken is replaced by what is measured next, and goes with
+    /// the connection.
+    #[inline]
+    pub fn poll_round_trip(&mut self) -> Option<Duration> {
+        self.core.poll_round_trip()
     }
 
     /// Returns when [`handle_timeout`](Session::handle_timeout) has something to do, if nothing happens

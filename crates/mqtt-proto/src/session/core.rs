@@ -378,6 +378,10 @@ impl Core {
         event
     }
 
+    pub(super) fn poll_round_trip(&mut self) -> Option<Duration> {
+        self.connection.as_mut()?.sending.take_round_trip()
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.link()?.timers.next()
     }

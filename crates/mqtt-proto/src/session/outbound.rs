@@ -3,6 +3,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::alias::Aliases;
 use super::config::Bounds;
@@ -21,9 +22,11 @@ use crate::txbuf::TxBuf;
 use crate::types::{PacketId, QoS, Token};
 
 mod answers;
+mod probe;
 mod requests;
 mod resume;
 
+use probe::Probe;
 pub(super) use requests::Request;
 
 /// What the session remembers of outbound messages, whatever becomes of the connection.
@@ -104,6 +107,13 @@ pub(super) struct Sending {
     /// those that wait for PUBCOMP whenever they were sent.
     open: u32,
     aliases: Aliases,
+    probe: Probe,
+}
+
+impl Sending {
+    pub(super) const fn take_round_trip(&mut self) -> Option<Duration> {
+        self.probe.take()
+    }
 }
 
 impl Outbound {
@@ -160,7 +170,7 @@ impl Outbound {
         let stored =
             id.map_or_else(StoreSeq::default, |id| self.journal.publish(token, &publish, id));
         let expiry = publish.properties.get().and_then(|fields| fields.message_expiry_interval);
-        let expires = expiry.map(|seconds| now + core::time::Duration::from_secs(seconds.into()));
+        let expires = expiry.map(|seconds| now + Duration::from_secs(seconds.into()));
         self.held += 1;
         self.held_bytes += size;
         self.queue.push_back(Queued { token, publish, expires, size, sent: false, id, stored });
@@ -259,6 +269,7 @@ impl Outbound {
                     let exchange = Exchange::Publish { publish, expires, size };
                     self.in_flight.push(InFlight { token, id, link: wire.link, exchange });
                     sending.open += 1;
+                    sending.probe.sent(token, now);
                     return true;
                 }
                 (Ok(()), None) => {

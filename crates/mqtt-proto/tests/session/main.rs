@@ -22,6 +22,7 @@ mod qos;
 mod random;
 mod reported;
 mod resume;
+mod round_trip;
 mod server;
 mod stall;
 mod store;

@@ -112,15 +112,15 @@ impl Core {
         }
         let answer = match packet {
             Packet::Publish(publish) => return self.publish_in(publish),
-            Packet::PubAck(ack) => outbound.puback(sending, link.number, ack, events),
-            Packet::PubRec(ack) => {
-                outbound.pubrec(sending, link.number, ack, link.version, events).map(|answer| {
+            Packet::PubAck(ack) => outbound.puback(sending, link.number, ack, now, events),
+            Packet::PubRec(ack) => outbound
+                .pubrec(sending, link.number, ack, link.version, now, events)
+                .map(|answer| {
                     if let Some((stored, ack)) = answer {
                         link.replies.push_back((stored, Reply::Ack(PacketType::PubRel, ack)));
                     }
                     None
-                })
-            }
+                }),
             Packet::PubRel(ack) => {
                 let journal = &mut outbound.journal;
                 let known = self.state.inbound.pubrel(arrivals, ack.packet_id, journal);

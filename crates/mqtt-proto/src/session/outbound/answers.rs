@@ -9,6 +9,7 @@ use crate::reason::ReasonCode;
 use crate::session::event::Event;
 use crate::session::list::Key;
 use crate::session::store::StoreSeq;
+use crate::time::Instant;
 use crate::types::{PacketId, QoS, Version};
 
 /// What to answer to an acknowledgement, and what has to be durable before; an error names the rule
@@ -30,12 +31,14 @@ impl Outbound {
         sending: &mut Sending,
         link: u32,
         ack: Ack,
+        now: Instant,
         events: &mut VecDeque<Event>,
     ) -> Answer {
         let Some((key, entry)) = self.find(ack.packet_id) else { return Ok(None) };
         match &entry.exchange {
             Exchange::Publish { publish, .. } if publish.qos == QoS::AtLeastOnce => {
                 let token = entry.token;
+                sending.probe.answered(token, now);
                 self.take(sending, link, key);
                 events.push_back(published(token, ack.reason, ack.properties));
                 Ok(None)
@@ -51,6 +54,7 @@ impl Outbound {
         link: u32,
         ack: Ack,
         version: Version,
+        now: Instant,
         events: &mut VecDeque<Event>,
     ) -> Answer {
         let id = ack.packet_id;
@@ -62,6 +66,7 @@ impl Outbound {
             return Ok(answers.then_some((StoreSeq::default(), unknown)));
         };
         let token = entry.token;
+        sending.probe.answered(token, now);
         match &entry.exchange {
             Exchange::Publish { publish, .. } if publish.qos != QoS::ExactlyOnce => Err(WRONG_KIND),
             Exchange::Request(_) => Err(WRONG_KIND),

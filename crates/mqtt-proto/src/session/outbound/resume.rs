@@ -56,7 +56,7 @@ impl Outbound {
         pubrels.sort_unstable();
         let pubrels: VecDeque<PacketId> = pubrels.into_iter().map(|(_, id)| id).collect();
         let open = pubrels.len() as u32;
-        Sending { pubrels, resend: self.in_flight.first(), open, aliases }
+        Sending { pubrels, resend: self.in_flight.first(), open, aliases, ..Sending::default() }
     }
 
     /// Ends a connection: requests that have no answer are made again with the next one.
@@ -181,6 +181,7 @@ impl Outbound {
                         Ok(()) => {
                             entry.link = wire.link;
                             sending.open += 1;
+                            sending.probe.sent(entry.token, now);
                             sent = true;
                         }
                         Err(error) => failure = Some(error),
