@@ -178,6 +178,18 @@ impl<R: Role> Session<R> {
         self.core.poll_store()
     }
 
+    /// Returns the number of the last thing to do with the store, handed out already or not.
+    ///
+    /// Once [`is_stored`](Session::is_stored) is true of it, all that was done before is durable.
+    pub fn last_store(&self) -> StoreSeq {
+        self.core.last_store()
+    }
+
+    /// Tells whether that is durable: whether [`handle_stored`](Session::handle_stored) said so.
+    pub fn is_stored(&self, seq: StoreSeq) -> bool {
+        self.core.is_stored(seq)
+    }
+
     /// Appends packets to `out` until it is full or nothing is left to send; tells whether it
     /// appended anything.
     ///

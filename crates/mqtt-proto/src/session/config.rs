@@ -97,7 +97,8 @@ pub struct ClientConfig {
     /// a journal; or say `false`, and an MQTT 5.0 connection to such a session ends with
     /// [`CloseReason::SessionUnknown`](crate::CloseReason::SessionUnknown) (MQTT-3.2.2-4).
     pub adopt_session: bool,
-    /// The Packet Identifier to begin with in a session of which there is no state; default 1.
+    /// The Packet Identifier to begin with in a session that has given out none, or whose state was made
+    /// from records; default 1.
     ///
     /// A random one makes it unlikely that a session that was adopted meets identifiers of its past; the
     /// core itself knows no chance.

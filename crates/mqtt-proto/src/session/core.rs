@@ -18,7 +18,7 @@ use super::outbound::{Outbound, Sending};
 use super::store::{Record, RecordError, StoreKey, StoreOp, StoreSeq, read};
 use super::timers::Timer;
 use crate::codec;
-use crate::packet::{Auth, Disconnect, Packet, Will};
+use crate::packet::{Auth, Disconnect, Packet, Publish, Will};
 use crate::reason::ReasonCode;
 use crate::time::Instant;
 use crate::types::{PacketId, PacketType, QoS, Token, Version};
@@ -64,7 +64,14 @@ impl SessionState {
 
     /// Returns the tokens of the messages that it holds, in their order.
     pub fn tokens(&self) -> Vec<Token> {
-        self.outbound.tokens()
+        self.messages().map(|(token, _)| token).collect()
+    }
+
+    /// Returns the messages that it holds, in their order.
+    ///
+    /// `None` stands for a QoS 2 message that the peer has taken: only its token is left.
+    pub fn messages(&self) -> impl Iterator<Item = (Token, Option<&Publish>)> {
+        self.outbound.messages()
     }
 
     /// Tells whether it holds anything.
@@ -153,9 +160,7 @@ pub(super) const fn protocol(
 impl Core {
     pub(super) fn new(mut state: SessionState, settings: Settings) -> Core {
         state.outbound.journal.on = settings.journal;
-        if state.links == 0 {
-            state.outbound.start_ids_at(settings.first_packet_id);
-        }
+        state.outbound.start_ids_at(settings.first_packet_id);
         Core {
             settings,
             state,
@@ -234,6 +239,14 @@ impl Core {
 
     pub(super) fn stored(&mut self, upto: StoreSeq) {
         self.state.outbound.journal.handle_stored(upto);
+    }
+
+    pub(super) const fn last_store(&self) -> StoreSeq {
+        self.state.outbound.journal.latest()
+    }
+
+    pub(super) fn is_stored(&self, seq: StoreSeq) -> bool {
+        self.state.outbound.journal.has(seq)
     }
 
     /// The server has no session: what this side knows of one is outdated.

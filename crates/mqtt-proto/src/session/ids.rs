@@ -39,9 +39,12 @@ const fn place(id: u16) -> (usize, usize) {
 }
 
 impl Ids {
-    /// Begins counting at that identifier.
+    /// Begins counting at that identifier, if none was given out yet; those that were read from records
+    /// do not count.
     pub(super) const fn start_at(&mut self, first: PacketId) {
-        self.last = first.get() - 1;
+        if self.last == 0 {
+            self.last = first.get() - 1;
+        }
     }
 
     /// Gives out the next free identifier for `key`, or `None` if all are in use.

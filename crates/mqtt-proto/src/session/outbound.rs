@@ -2,7 +2,6 @@
 //! 4.4 and 4.9. SUBSCRIBE and UNSUBSCRIBE share its packet identifiers.
 
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::alias::Aliases;
@@ -217,10 +216,14 @@ impl Outbound {
         self.held == 0 && self.requests.is_empty() && self.in_flight.len() == 0
     }
 
-    pub(super) fn tokens(&self) -> Vec<Token> {
-        let is_message = |entry: &&InFlight| !matches!(entry.exchange, Exchange::Request(_));
-        let sent = self.in_flight.iter().filter(is_message).map(|entry| entry.token);
-        sent.chain(self.queue.iter().map(|queued| queued.token)).collect()
+    /// Returns the messages in their order; `None` stands for one that PUBREC has answered.
+    pub(super) fn messages(&self) -> impl Iterator<Item = (Token, Option<&Publish>)> {
+        let sent = self.in_flight.iter().filter_map(|entry| match &entry.exchange {
+            Exchange::Publish { publish, .. } => Some((entry.token, Some(publish))),
+            Exchange::Released { .. } => Some((entry.token, None)),
+            Exchange::Request(_) => None,
+        });
+        sent.chain(self.queue.iter().map(|queued| (queued.token, Some(&queued.publish))))
     }
 
     /// Sends the next new message; false if there is none, or if it has to wait for the peer.

@@ -241,6 +241,52 @@ fn records_that_are_none_are_refused() {
     assert_eq!(StoreKey::from_bytes([2; 9]), None);
 }
 
+#[test]
+fn a_state_tells_its_messages_and_what_is_durable() {
+    let mut pair = Pair::new(config(Version::V5));
+    let mut disk = Disk::default();
+    pair.open();
+    pair.settle();
+    assert!(pair.client.is_stored(pair.client.last_store()), "there is nothing to store");
+    let now = pair.now;
+    let tokens: Vec<_> = ["sent", "waits"]
+        .iter()
+        .map(|text| pair.client.publish(message("a", text, QoS::ExactlyOnce), now).unwrap())
+        .collect();
+    let last = pair.client.last_store();
+    assert!(!pair.client.is_stored(last));
+    store(&mut pair, &mut disk, 1);
+    assert!(!pair.client.is_stored(last), "one of two");
+    // The first goes on up to PUBREC, whose record is durable; its end is not.
+    pair.settle();
+    store(&mut pair, &mut disk, 2);
+    assert!(pair.client.is_stored(last));
+    let state = disk.crash();
+    assert_eq!(state.tokens(), tokens);
+    let messages: Vec<_> =
+        state.messages().map(|(_, publish)| publish.map(|it| it.payload.clone())).collect();
+    assert_eq!(messages, [None, Some(Bytes::from_static(b"waits"))]);
+}
+
+#[test]
+fn identifiers_begin_where_the_configuration_says_after_a_restart() {
+    let first = |state: SessionState| {
+        let first_packet_id = mqtt_proto::PacketId::new(700).unwrap();
+        let config = ClientConfig { first_packet_id, ..config(Version::V5) };
+        let mut session = Session::<Client>::with_state(config, state);
+        let now = mqtt_proto::Instant::EPOCH;
+        session.publish(message("a", "x", QoS::AtLeastOnce), now).unwrap();
+        let Some(StoreOp::Put { record, .. }) = session.poll_store() else { panic!() };
+        let packet = mqtt_proto::codec::decode(&record, Version::V5).unwrap();
+        let Packet::Publish(publish) = packet else { panic!("{packet:?}") };
+        (publish.packet_id().unwrap().get(), session.into_state())
+    };
+    let (id, state) = first(SessionState::from_records([]).unwrap());
+    assert_eq!(id, 700);
+    // A state that has given some out goes on counting.
+    assert_eq!(first(state).0, 701);
+}
+
 /// Stores what the client hands out; so many of the oldest operations become durable and are told.
 fn store(pair: &mut Pair, disk: &mut Disk, count: usize) {
     disk.write(&mut pair.client);
