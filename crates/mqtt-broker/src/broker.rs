@@ -13,6 +13,7 @@ use mqtt_proto::Publish;
 
 use crate::config::BrokerConfig;
 use crate::connection::Connection;
+use crate::hooks::Peer;
 use crate::hub::{BrokerStats, Hub, Shared};
 
 #[cfg(feature = "async-io")]
@@ -79,11 +80,21 @@ impl Broker {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        self.attach_from(stream, Peer::default());
+    }
+
+    /// Serves a client over that stream, and tells the [`Hooks`](crate::Hooks) where it comes from.
+    ///
+    /// As [`attach`](Broker::attach).
+    pub fn attach_from<S>(&self, stream: S, peer: Peer)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let Some(executor) = self.executor.upgrade() else {
             return;
         };
         let now = self.shared.now();
-        if let Some(key) = self.shared.with(|hub| hub.open(now)) {
+        if let Some(key) = self.shared.with(|hub| hub.open(peer, now)) {
             executor.spawn(Connection::new(self.shared.clone(), key, stream)).detach();
         }
     }

@@ -1,8 +1,12 @@
 //! What a broker is told once, when it is made.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mqtt_proto::ServerConfig;
+
+use crate::hooks::Hooks;
 
 /// Limits and choices of a broker.
 ///
@@ -50,6 +54,29 @@ pub struct BrokerConfig {
     /// How long a connection that has ended may take to write what is left, and to read the peer's last
     /// bytes away. Default 5 s.
     pub linger: Duration,
+    /// Who decides and is told: see [`BrokerConfig::hooks`].
+    pub(crate) hooks: Option<Installed>,
+}
+
+/// The hooks of an application.
+#[derive(Clone)]
+pub(crate) struct Installed(pub(crate) Arc<dyn Hooks>);
+
+impl fmt::Debug for Installed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hooks")
+    }
+}
+
+impl BrokerConfig {
+    /// Sets who decides about clients and messages, and is told of them; see [`Hooks`].
+    ///
+    /// Without, everybody is let in, with whatever User Name and Password.
+    #[must_use]
+    pub fn hooks(mut self, hooks: impl Hooks) -> BrokerConfig {
+        self.hooks = Some(Installed(Arc::new(hooks)));
+        self
+    }
 }
 
 impl Default for BrokerConfig {
@@ -65,6 +92,7 @@ impl Default for BrokerConfig {
             max_retained_messages: 100_000,
             max_retained_bytes: 64 * 1024 * 1024,
             linger: Duration::from_secs(5),
+            hooks: None,
         }
     }
 }

@@ -8,9 +8,11 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
 use futures_io::{AsyncRead, AsyncWrite};
-use mqtt_proto::TxBuf;
+use mqtt_proto::codec::{PublishHeader, publish_packet};
+use mqtt_proto::{PacketId, PublishPacket, QoS, ReasonCode, TxBuf};
 
-use crate::hub::{ConnectionKey, Shared, Turn};
+use crate::hooks::{ClientInfo, Connecting, Deciding, Exchange, Verdict, decided};
+use crate::hub::{Ask, ConnectionKey, Outcome, Shared, Turn};
 
 /// How much is read at once, at first and at most.
 const READ_FIRST: usize = 2 * 1024;
@@ -37,6 +39,17 @@ pub(crate) struct Connection<S> {
     /// How many bytes have been written since the last read.
     written: usize,
     flush: bool,
+    authentication: Authentication,
+}
+
+/// What the hooks are busy with.
+#[derive(Default)]
+struct Authentication {
+    deciding: Option<Deciding>,
+    /// What has to be permitted as well before the client is let in.
+    will: Option<(ClientInfo, PublishPacket)>,
+    /// Who takes the answer to a challenge.
+    exchange: Option<Box<dyn Exchange>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,20 +75,90 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             step: READ_FIRST,
             written: 0,
             flush: false,
+            authentication: Authentication::default(),
         }
     }
 
     /// Takes a turn at the hub, and tells whether the session wants to be read for.
-    fn turn(&mut self, cx: &Context<'_>) -> bool {
-        let now = self.shared.now();
-        let Connection { key, input, out, .. } = self;
-        match self.shared.with(|hub| hub.turn(*key, input, out, cx.waker(), now)) {
-            Turn::Open { wants_input } => wants_input,
-            Turn::Ended { last } => {
-                self.last = last;
-                self.stage = Stage::Closing;
-                false
+    fn turn(&mut self, cx: &mut Context<'_>) -> bool {
+        loop {
+            self.poll_deciding(cx);
+            let now = self.shared.now();
+            let Connection { key, input, out, .. } = self;
+            match self.shared.with(|hub| hub.turn(*key, input, out, cx.waker(), now)) {
+                Turn::Open { wants_input } => return wants_input,
+                // No more of these than packets were read.
+                Turn::Ask(ask) => self.ask(ask),
+                Turn::Ended { last } => {
+                    self.last = last;
+                    self.stage = Stage::Closing;
+                    self.authentication = Authentication::default();
+                    return false;
+                }
             }
+        }
+    }
+
+    /// Puts a question to the hooks, and brings the answer back if it is at hand.
+    fn ask(&mut self, ask: Ask) {
+        let Some(hooks) = self.shared.hooks().map(Arc::clone) else { return };
+        let (key, now) = (self.key, self.shared.now());
+        match ask {
+            Ask::Authenticate(connecting) => {
+                self.authentication.will = will(&connecting);
+                self.authentication.deciding = Some(hooks.authenticate(*connecting));
+            }
+            Ask::Answered(data) => {
+                let exchange = self.authentication.exchange.take();
+                let nobody = || decided(Verdict::refuse(ReasonCode::NOT_AUTHORIZED));
+                let deciding = exchange.map_or_else(nobody, |exchange| exchange.answered(data));
+                self.authentication.deciding = Some(deciding);
+            }
+            Ask::Publish(client, message) => {
+                let permitted = hooks.may_publish(&client, &message.publish);
+                let receivers =
+                    self.shared.with(|hub| hub.decided_message(key, &message, permitted, now));
+                if permitted.is_ok() {
+                    hooks.published(&client, &message.publish, receivers);
+                }
+            }
+            Ask::Subscribe(client, request, subscribe) => {
+                let filters = subscribe.subscriptions.iter();
+                let permitted: Vec<_> =
+                    filters.map(|it| hooks.may_subscribe(&client, it)).collect();
+                self.shared
+                    .with(|hub| hub.decided_subscribe(key, request, *subscribe, &permitted, now));
+            }
+        }
+    }
+
+    /// Looks whether the hooks have decided about the client.
+    fn poll_deciding(&mut self, cx: &mut Context<'_>) {
+        let Some(deciding) = &mut self.authentication.deciding else { return };
+        let Poll::Ready(verdict) = deciding.as_mut().poll(cx) else { return };
+        self.authentication.deciding = None;
+        let outcome = match verdict {
+            Verdict::Accept { authentication_data, user_properties } => {
+                match self.may_leave_will() {
+                    Ok(()) => Outcome::Accept { authentication_data, user_properties },
+                    Err(reason) => Outcome::refuse(reason),
+                }
+            }
+            Verdict::Refuse(connack) => Outcome::Refuse(connack),
+            Verdict::Challenge { authentication_data, exchange } => {
+                self.authentication.exchange = Some(exchange);
+                Outcome::Challenge { authentication_data }
+            }
+        };
+        let now = self.shared.now();
+        self.shared.with(|hub| hub.authenticated(self.key, outcome, now));
+    }
+
+    /// A Will is published when nobody can be asked any more, so it is asked about beforehand.
+    fn may_leave_will(&mut self) -> Result<(), ReasonCode> {
+        match (self.authentication.will.take(), self.shared.hooks()) {
+            (Some((client, will)), Some(hooks)) => hooks.may_publish(&client, &will),
+            _ => Ok(()),
         }
     }
 
@@ -208,6 +291,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
         cx.waker().wake_by_ref();
         Poll::Pending
     }
+}
+
+/// Returns the Will as a message, and who wants to leave it.
+fn will(connecting: &Connecting) -> Option<(ClientInfo, PublishPacket)> {
+    let Connecting { connect, version, peer, again } = connecting;
+    let will = connect.will.clone().filter(|_| !*again)?.into_publish();
+    // Any identifier will do: it is not on a wire.
+    let header = PublishHeader {
+        packet_id: (will.qos != QoS::AtMostOnce).then_some(PacketId::MIN),
+        ..PublishHeader::default()
+    };
+    let packet = publish_packet(&will, &header).ok()?;
+    let (id, user_name) = (connect.client_id.clone(), connect.user_name.clone());
+    Some((ClientInfo::new(id, user_name, *version, Arc::clone(peer)), packet))
 }
 
 impl<S> Drop for Connection<S> {

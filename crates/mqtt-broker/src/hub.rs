@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::mem;
+use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::BytesMut;
@@ -15,18 +16,24 @@ use mqtt_proto::{
 };
 
 use crate::config::BrokerConfig;
+use crate::hooks::{ClientInfo, Hooks, Peer};
 use crate::retained::Retained;
 use crate::subscriptions::{ClientKey, Subscriptions};
 
+mod ask;
 mod client;
 mod deadlines;
+mod notice;
 mod route;
 mod shared;
 mod stats;
 
+use ask::Authentication;
 use client::Client;
 use deadlines::{Deadlines, Due};
+use notice::Notice;
 
+pub(crate) use ask::{Ask, Outcome};
 pub(crate) use deadlines::ConnectionKey;
 pub(crate) use shared::Shared;
 pub use stats::BrokerStats;
@@ -48,6 +55,8 @@ pub(crate) struct Hub {
     random: RandomState,
     /// Whom to wake once the lock is open.
     wakers: Vec<Waker>,
+    /// What to tell the hooks once the lock is open.
+    notices: Vec<Notice>,
     /// The future that waits for deadlines, and the deadline that it waits for.
     keeper: Option<Waker>,
     armed: Option<Instant>,
@@ -62,6 +71,11 @@ struct Connection {
     version: Version,
     /// Who it is, once the connection was accepted.
     client: Option<ClientKey>,
+    /// The same for the hooks; `None` also where there are none.
+    info: Option<Arc<ClientInfo>>,
+    peer: Arc<Peer>,
+    /// What an authentication has come to.
+    authentication: Authentication,
     /// What is left to write when the connection has ended.
     last: TxBuf,
     /// Wakes its task; `None` while it is in its turn, or has been woken.
@@ -75,6 +89,8 @@ struct Connection {
 pub(crate) enum Turn {
     /// Go on, and perhaps read.
     Open { wants_input: bool },
+    /// The hooks have to decide about something first.
+    Ask(Ask),
     /// Write what is left and this, then close, within the time that [`Hub::linger`] gives.
     Ended { last: TxBuf },
 }
@@ -94,6 +110,7 @@ impl Hub {
             last_key: 0,
             random: RandomState::new(),
             wakers: Vec::new(),
+            notices: Vec::new(),
             keeper: None,
             armed: None,
             stop_by: None,
@@ -101,8 +118,12 @@ impl Hub {
         }
     }
 
+    pub(super) fn hooks(&self) -> Option<Arc<dyn Hooks>> {
+        self.config.hooks.as_ref().map(|hooks| Arc::clone(&hooks.0))
+    }
+
     /// Lets a connection in, or not.
-    pub(crate) fn open(&mut self, now: Instant) -> Option<ConnectionKey> {
+    pub(crate) fn open(&mut self, peer: Peer, now: Instant) -> Option<ConnectionKey> {
         if self.stop_by.is_some() || self.connections.len() >= self.config.max_connections {
             self.stats.connections_refused += 1;
             return None;
@@ -114,6 +135,9 @@ impl Hub {
             session: Some(session),
             version: Version::V311,
             client: None,
+            info: None,
+            peer: Arc::new(peer),
+            authentication: Authentication::default(),
             last: TxBuf::new(),
             waker: None,
             deadline: None,
@@ -139,13 +163,16 @@ impl Hub {
         now: Instant,
     ) -> Turn {
         let stop = self.stop_by.is_some_and(|stop_by| stop_by <= now);
+        self.give_up_deciding(key, now);
         if let Some(session) = self.session(key) {
             session.handle_timeout(now);
             if stop {
                 // A peer that does not read would keep its DISCONNECT from leaving for ever.
                 session.handle_eof(now);
             }
-            self.pump(key, Some(input), out, now);
+            if let Some(ask) = self.pump(key, Some(input), out, now) {
+                return Turn::Ask(ask);
+            }
         }
         let Some(connection) = self.connections.get_mut(&key) else {
             return Turn::Ended { last: TxBuf::new() };
@@ -154,20 +181,28 @@ impl Hub {
         let Some(session) = &connection.session else {
             return Turn::Ended { last: mem::take(&mut connection.last) };
         };
-        let deadline = session.poll_timeout().into_iter().chain(self.stop_by).min();
+        let decide_by = connection.authentication.decide_by();
+        let deadline =
+            session.poll_timeout().into_iter().chain(self.stop_by).chain(decide_by).min();
         let turn = Turn::Open { wants_input: session.wants_input() };
         let due = Due::Connection(key);
         self.deadlines.set_lazily(due, &mut connection.deadline, deadline);
         turn
     }
 
-    /// Tells that the transport has ended, or failed.
+    /// Tells that the transport has ended, or failed; the next turn ends the session.
     pub(crate) fn eof(&mut self, key: ConnectionKey, now: Instant) {
         if let Some(session) = self.session(key) {
             session.handle_eof(now);
-            // There is nobody to send this to any more.
-            self.pump(key, None, &mut TxBuf::new(), now);
         }
+    }
+
+    /// Ends a session here and now; what it has not handed over comes to nothing.
+    fn cut(&mut self, key: ConnectionKey, now: Instant) {
+        self.eof(key, now);
+        // There is nobody to send this to any more, and nobody left to ask: a turn leaves no questions
+        // behind, and so there are none but about what came in a turn that was never finished.
+        while self.pump(key, None, &mut TxBuf::new(), now).is_some() {}
     }
 
     /// Tells whether an ended connection may still take its time, and wakes it when it may not.
@@ -183,7 +218,7 @@ impl Hub {
 
     /// Forgets a connection; one that has not ended yet breaks here.
     pub(crate) fn close(&mut self, key: ConnectionKey, now: Instant) {
-        self.eof(key, now);
+        self.cut(key, now);
         if let Some(mut connection) = self.connections.remove(&key) {
             self.deadlines.set(Due::Connection(key), &mut connection.deadline, None);
         }
@@ -196,42 +231,59 @@ impl Hub {
         self.connections.get_mut(&key)?.session.as_mut()
     }
 
-    /// Runs a session until it has nothing more to say.
+    /// Runs a session until it has nothing more to say, or has something that the hooks have to decide.
     fn pump(
         &mut self,
         key: ConnectionKey,
         mut input: Option<&mut BytesMut>,
         out: &mut TxBuf,
         now: Instant,
-    ) {
+    ) -> Option<Ask> {
         while let Some(session) = self.session(key) {
             if let Some(input) = input.as_deref_mut().filter(|input| !input.is_empty()) {
                 session.handle_input(input, now);
             }
             session.poll_transmit(out, now);
-            let Some(event) = session.poll_event() else {
-                return;
-            };
-            self.event(key, event, now);
-            while let Some(event) = self.session(key).and_then(Session::poll_event) {
-                self.event(key, event, now);
+            let mut event = session.poll_event();
+            if event.is_none() {
+                break;
+            }
+            while let Some(next) = event {
+                if let Some(ask) = self.event(key, next, now) {
+                    return Some(ask);
+                }
+                event = self.session(key).and_then(Session::poll_event);
             }
         }
+        None
     }
 
-    fn event(&mut self, key: ConnectionKey, event: Event, now: Instant) {
+    /// Handles an event, or returns what the hooks have to decide about it.
+    fn event(&mut self, key: ConnectionKey, event: Event, now: Instant) -> Option<Ask> {
+        let event = match self.config.hooks.is_some() {
+            true => match self.ask(key, event, now) {
+                Ok(ask) => return ask,
+                Err(event) => event,
+            },
+            false => event,
+        };
         match event {
             Event::Connect(connect) => self.connect(key, *connect, now),
-            Event::Subscribe(request, subscribe) => self.subscribe(key, request, *subscribe, now),
+            Event::Subscribe(request, subscribe) => {
+                self.subscribe(key, request, *subscribe, Vec::new(), now);
+            }
             Event::Unsubscribe(request, unsubscribe) => {
                 self.unsubscribe(key, request, &unsubscribe);
             }
-            Event::Message(message) => self.message(key, &message, now),
+            Event::Message(message) => {
+                self.message(key, &message, now);
+            }
             Event::Writable => self.resume_backlog(key, now),
             Event::Failed { error, .. } => self.failed(&error),
             Event::Closed { reason, will } => self.closed(key, &reason, will, now),
             _ => {}
         }
+        None
     }
 
     /// Takes the session out of a connection that has ended, and leaves it the last words.
@@ -253,7 +305,7 @@ impl Hub {
     /// The session's own `disconnect` would first send what waits in it: that now belongs to the
     /// connection that takes the session over.
     fn take_over(&mut self, key: ConnectionKey, now: Instant) {
-        self.eof(key, now);
+        self.cut(key, now);
         let Some(connection) = self.connections.get_mut(&key) else {
             return;
         };
@@ -332,10 +384,10 @@ impl Hub {
         }
     }
 
-    /// Returns whom to wake now that the lock is opened.
-    pub(crate) fn take_wakers(&mut self) -> Vec<Waker> {
+    /// Returns whom to wake and what to tell the hooks now that the lock is opened.
+    pub(crate) fn take_wakers(&mut self) -> (Vec<Waker>, Vec<Notice>) {
         self.arm();
-        mem::take(&mut self.wakers)
+        (mem::take(&mut self.wakers), mem::take(&mut self.notices))
     }
 
     /// Returns a Client Identifier that nobody has and nobody can guess.

@@ -67,6 +67,7 @@ mod broker;
 mod config;
 mod connection;
 mod error;
+mod hooks;
 mod hub;
 mod retained;
 mod subscriptions;
@@ -74,6 +75,7 @@ mod subscriptions;
 pub use broker::{Broker, Driver};
 pub use config::BrokerConfig;
 pub use error::ListenError;
+pub use hooks::{ClientInfo, Connecting, Deciding, Exchange, Hooks, Peer, Verdict, decided};
 pub use hub::BrokerStats;
 pub use mqtt_async::{Clock, Timer};
 

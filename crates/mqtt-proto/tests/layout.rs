@@ -73,7 +73,7 @@ const TABLES: &[(&str, &[Row])] = &[
     (
         "mqtt-broker",
         &[
-            Together(&["config", "error", "time"]),
+            Together(&["config", "error", "hooks", "time"]),
             Together(&["retained", "subscriptions", "sessions"]),
             Together(&["hub"]),
             Together(&["connection"]),

@@ -7,6 +7,7 @@ use async_io::{Async, Timer};
 
 use super::Broker;
 use crate::error::ListenError;
+use crate::hooks::Peer;
 
 /// How long to wait when a connection cannot be accepted, as when there are no file descriptors left:
 /// it stays acceptable, and would be tried again and again at once.
@@ -37,11 +38,11 @@ impl Broker {
     async fn accept(self, listener: Async<TcpListener>) {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, address)) => {
                     // Acknowledgements are small and must not wait for each other; without it they
                     // are late, but correct.
                     let _ = stream.get_ref().set_nodelay(true);
-                    self.attach(stream);
+                    self.attach_from(stream, Peer::from_address(address));
                 }
                 Err(_) => drop(Timer::after(PAUSE).await),
             }

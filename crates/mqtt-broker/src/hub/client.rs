@@ -1,6 +1,7 @@
 //! Sessions: how they begin, outlive connections, and end.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,8 @@ use mqtt_proto::{
 
 use super::Hub;
 use super::deadlines::{ConnectionKey, Due};
+use super::notice::Notice;
+use crate::hooks::ClientInfo;
 use crate::subscriptions::ClientKey;
 
 /// A session, connected or not.
@@ -55,6 +58,24 @@ const FOR_EVER: u32 = u32::MAX;
 
 impl Hub {
     pub(super) fn connect(&mut self, key: ConnectionKey, connect: Connect, now: Instant) {
+        match connect.authentication_method {
+            // Nobody is there who knows a method.
+            Some(_) => {
+                let connack = ConnAck::new(ReasonCode::BAD_AUTHENTICATION_METHOD);
+                self.refuse(key, connack, now);
+            }
+            None => self.connect_with(key, connect, ConnAck::default(), now),
+        }
+    }
+
+    /// Lets a client in, unless a limit forbids it; CONNACK says what is given, and the limits.
+    pub(super) fn connect_with(
+        &mut self,
+        key: ConnectionKey,
+        connect: Connect,
+        connack: ConnAck,
+        now: Instant,
+    ) {
         let Some(connection) = self.connections.get_mut(&key) else {
             return;
         };
@@ -62,20 +83,28 @@ impl Hub {
             return;
         };
         connection.version = version;
-        match self.admit(key, version, connect, now) {
+        match self.admit(key, version, connect, connack, now) {
             Ok(accept) => {
-                if let Some(session) = self.session(key)
-                    && session.accept(accept, now).is_err()
-                {
-                    // CONNACK cannot be sent, so there is nothing to say.
+                let resumed = accept.state.is_some();
+                let Some(session) = self.session(key) else { return };
+                if session.accept(accept, now).is_ok() {
+                    self.admitted(key, resumed);
+                } else {
+                    // CONNACK cannot be sent, so there is nothing to say; and the client was never in.
                     session.handle_eof(now);
+                    if let Some(connection) = self.connections.get_mut(&key) {
+                        connection.info = None;
+                    }
                 }
             }
-            Err(reason) => {
-                if let Some(session) = self.session(key) {
-                    let _ = session.refuse(ConnAck::new(reason), now);
-                }
-            }
+            Err(reason) => self.refuse(key, ConnAck::new(reason), now),
+        }
+    }
+
+    /// A client is in: the hooks hear of it.
+    fn admitted(&mut self, key: ConnectionKey, resumed: bool) {
+        if let Some(client) = self.connections.get(&key).and_then(|it| it.info.clone()) {
+            self.notices.push(Notice::Connected { client, resumed });
         }
     }
 
@@ -85,12 +114,9 @@ impl Hub {
         key: ConnectionKey,
         version: Version,
         connect: Connect,
+        mut connack: ConnAck,
         now: Instant,
     ) -> Result<Accept, ReasonCode> {
-        let mut connack = ConnAck::default();
-        if connect.authentication_method.is_some() {
-            return Err(ReasonCode::BAD_AUTHENTICATION_METHOD);
-        }
         let id = if !connect.client_id.is_empty() {
             connect.client_id.into_owned()
         } else if version == Version::V31 || (version == Version::V311 && !connect.clean_start) {
@@ -139,7 +165,7 @@ impl Hub {
         }
         let client = match self.ids.get(&id).copied() {
             Some(client) => client,
-            None => self.begin(id, key),
+            None => self.begin(id.clone(), key),
         };
         if let Some(this) = self.clients.get_mut(&client) {
             // A Will that still waits is not published: the session is connected again in time.
@@ -153,8 +179,14 @@ impl Hub {
             }
             self.deadlines.set(Due::Client(client), &mut this.deadline, None);
         }
+        let has_hooks = self.config.hooks.is_some();
         if let Some(connection) = self.connections.get_mut(&key) {
             connection.client = Some(client);
+            if has_hooks {
+                let user_name = connect.user_name.map(Text::into_owned);
+                let peer = Arc::clone(&connection.peer);
+                connection.info = Some(Arc::new(ClientInfo::new(id, user_name, version, peer)));
+            }
         }
         Ok(Accept { connack, state })
     }
@@ -187,6 +219,11 @@ impl Hub {
         let Some(session) = self.ended(key, now) else {
             return;
         };
+        let connection = self.connections.get(&key);
+        let info = connection.and_then(|connection| connection.info.clone());
+        if let Some(client) = info {
+            self.notices.push(Notice::Disconnected { client, reason: reason.clone() });
+        }
         let client = self.connections.get(&key).and_then(|connection| connection.client);
         let Some((key, client)) = client.and_then(|key| Some((key, self.clients.get_mut(&key)?)))
         else {

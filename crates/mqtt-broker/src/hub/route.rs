@@ -16,12 +16,14 @@ use crate::subscriptions::{ClientKey, Delivery, Wish};
 const COPY_BELOW: usize = 16 * 1024;
 
 impl Hub {
-    /// Passes a client's message on and acknowledges it: from here on it is the broker's.
-    pub(super) fn message(&mut self, key: ConnectionKey, message: &Message, now: Instant) {
+    /// Passes a client's message on and acknowledges it: from here on it is the broker's. Returns to how
+    /// many sessions it went.
+    pub(super) fn message(&mut self, key: ConnectionKey, message: &Message, now: Instant) -> usize {
         let publisher = self.connections.get(&key).and_then(|connection| connection.client);
         let packet = &message.publish;
         let deliveries = self.deliveries(packet.topic_bytes(), publisher);
-        let matched = !deliveries.is_empty();
+        let receivers = deliveries.len();
+        let matched = receivers > 0;
         self.stats.messages_in += 1;
         // Most of what nobody wants costs no copy.
         if matched || packet.retain() {
@@ -39,6 +41,7 @@ impl Hub {
                 if matched { ReasonCode::SUCCESS } else { ReasonCode::NO_MATCHING_SUBSCRIBERS };
             session.ack(ack, reason);
         }
+        receivers
     }
 
     /// Publishes a message, and returns to how many sessions it went.
@@ -131,11 +134,13 @@ impl Hub {
         }
     }
 
+    /// Subscribes to the filters of a request but those that are refused, by their place.
     pub(super) fn subscribe(
         &mut self,
         key: ConnectionKey,
         request: RequestId,
         subscribe: Subscribe,
+        refused: Vec<Option<ReasonCode>>,
         now: Instant,
     ) {
         let Some(client) = self.connections.get(&key).and_then(|connection| connection.client)
@@ -145,9 +150,12 @@ impl Hub {
         let identifier = subscribe.subscription_identifier;
         let mut reasons = Vec::with_capacity(subscribe.subscriptions.len());
         let mut retained = Vec::new();
+        let mut refused = refused.into_iter();
         for subscription in subscribe.subscriptions {
-            let reason = self.subscribe_one(client, subscription, identifier, &mut retained);
-            reasons.push(reason);
+            reasons.push(match refused.next().flatten() {
+                Some(reason) => reason,
+                None => self.subscribe_one(client, subscription, identifier, &mut retained),
+            });
         }
         if let Some(session) = self.session(key) {
             // It can only fail if the connection is gone, and with it the request.

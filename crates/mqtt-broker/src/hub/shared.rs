@@ -1,16 +1,18 @@
 //! The hub behind its lock, and the clock.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use mqtt_async::Clock;
 use mqtt_proto::Instant;
 
 use super::Hub;
+use crate::hooks::Hooks;
 
 /// What the handles, the driver and the connections have in common.
 pub(crate) struct Shared {
     hub: Mutex<Hub>,
+    hooks: Option<Arc<dyn Hooks>>,
     clock: Clock,
     /// What the core's time counts from.
     epoch: std::time::Instant,
@@ -19,7 +21,12 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(hub: Hub, clock: Clock) -> Shared {
         let epoch = clock.now();
-        Shared { hub: Mutex::new(hub), clock, epoch }
+        let hooks = hub.hooks();
+        Shared { hub: Mutex::new(hub), hooks, clock, epoch }
+    }
+
+    pub(crate) fn hooks(&self) -> Option<&Arc<dyn Hooks>> {
+        self.hooks.as_ref()
     }
 
     /// Returns what time it is. Not to be called inside `with`: a clock may be anybody's code.
@@ -32,15 +39,18 @@ impl Shared {
         self.epoch.checked_add(deadline.since_epoch())
     }
 
-    /// Locks the hub, changes it, unlocks it, and then wakes whom that concerns.
+    /// Locks the hub, changes it, unlocks it, and then wakes and tells whom that concerns.
     pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Hub) -> T) -> T {
-        let (result, wakers) = {
+        let (result, (wakers, notices)) = {
             // Nothing panics in there; if something does, going on is better than to stop everybody.
             let mut hub = self.hub.lock().unwrap_or_else(PoisonError::into_inner);
             (change(&mut hub), hub.take_wakers())
         };
         for waker in wakers {
             waker.wake();
+        }
+        if let Some(hooks) = &self.hooks {
+            notices.iter().for_each(|notice| notice.tell(&**hooks));
         }
         result
     }

@@ -34,6 +34,8 @@ pub struct BrokerStats {
     /// Copies that could not be sent for another reason, such as properties that waited for a client
     /// of MQTT 5.0 that came back with 3.1.1.
     pub dropped_other: u64,
+    /// Messages that the hooks did not permit.
+    pub not_authorized: u64,
     /// Messages that should have been retained, but there were too many.
     pub retained_refused: u64,
 }
