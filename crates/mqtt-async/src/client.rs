@@ -113,7 +113,8 @@ impl Client {
     /// Subscribes to a filter; its messages arrive on [`messages`](Client::messages).
     ///
     /// The second argument is a QoS or all [`SubscriptionOptions`]. The subscription is remembered: if the
-    /// server loses the session, it is made anew before new messages are sent. MQTT 5.0 section 3.8.
+    /// server loses the session, it is made anew, as [`Config::resubscribe`](Config::resubscribe) says. MQTT
+    /// 5.0 section 3.8.
     ///
     /// ```
     /// # async fn example(client: mqtt_async::Client) -> Result<(), Box<dyn std::error::Error>> {

@@ -41,6 +41,8 @@ pub struct Config {
     pub reconnect: Option<Backoff>,
     /// Whether to subscribe anew after a connection; default: if the server has lost the session.
     pub resubscribe: Resubscribe,
+    /// Whether what is subscribed to anew goes before the messages that wait, or after them; default before.
+    pub resubscribe_order: ResubscribeOrder,
     /// Whether to go on with MQTT 3.1.1 if the server refuses MQTT 5.0; default no.
     ///
     /// It does so once, without waiting, and then stays with it. What needs MQTT 5.0 is left out of the
@@ -75,6 +77,7 @@ impl Config {
             close_timeout: Duration::from_secs(1),
             reconnect: Some(Backoff::default()),
             resubscribe: Resubscribe::default(),
+            resubscribe_order: ResubscribeOrder::default(),
             fall_back_to_v311: false,
             inbound: Inbound::default(),
             manual_ack: false,
@@ -260,8 +263,8 @@ impl Default for Inbound {
 /// Says when to subscribe anew to what was granted, at the beginning of a connection.
 ///
 /// What the server says to each filter is an [`Event::Resubscribed`](crate::Event::Resubscribed), and what
-/// it refused stands in [`Status::not_resubscribed`](crate::Status::not_resubscribed). The filters are
-/// asked for before messages that wait are sent.
+/// it refused stands in [`Status::not_resubscribed`](crate::Status::not_resubscribed). Whether that is before
+/// or after messages that wait says [`ResubscribeOrder`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Resubscribe {
@@ -279,6 +282,24 @@ pub enum Resubscribe {
     /// server of MQTT 3.1 does not say whether it goes on with the session, and is taken to do so if it was
     /// asked to.
     Never,
+}
+
+/// Says in which order a new session gets its subscriptions and the messages that waited for it.
+///
+/// What the application asks for itself while there is no connection always goes before messages that wait.
+/// Messages that were in flight and go on in the session are sent again before both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResubscribeOrder {
+    /// First the subscriptions: answers to the messages that wait are not missed.
+    #[default]
+    BeforeQueued,
+    /// First the messages that waited when the server accepted the connection: the application does not
+    /// get them itself, and a server that works them off sends its state only then.
+    ///
+    /// They are sent, not answered, when the subscriptions follow. What holds the messages back, the server's
+    /// Receive Maximum, also holds back the subscriptions.
+    AfterQueued,
 }
 
 /// Says when to connect again: exponential backoff with full jitter.

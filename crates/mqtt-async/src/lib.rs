@@ -65,14 +65,17 @@ mod tokens;
 mod tokio;
 
 pub use mqtt_proto::{
-    AckProperties, Bounds, ClientConfig, CloseReason, ConnAck, Connect, Disconnect, Failure,
-    Properties, Property, Publish, PublishFields, PublishPacket, PublishProperties, QoS,
-    ReasonCode, RetainHandling, Subscribe, Subscription as FilterSubscription, SubscriptionOptions,
-    Text, TextError, TopicError, TopicFilter, TopicName, Unsubscribe, Version, Will,
+    AckProperties, Bounds, ClientConfig, CloseReason, ConnAck, Connect, Disconnect, EncodeError,
+    Failure, PeerError, Properties, Property, Publish, PublishFields, PublishPacket,
+    PublishProperties, QoS, ReasonCode, RetainHandling, Subscribe,
+    Subscription as FilterSubscription, SubscriptionOptions, Text, TextError, Timeout, TopicError,
+    TopicFilter, TopicName, Unsubscribe, Version, Will,
 };
 
 pub use crate::client::{Client, IntoTopicFilter, IntoTopicName};
-pub use crate::config::{Backoff, Config, Inbound, Overflow, Resubscribe, StageTimeouts};
+pub use crate::config::{
+    Backoff, Config, Inbound, Overflow, Resubscribe, ResubscribeOrder, StageTimeouts,
+};
 pub use crate::connect::{Connector, Servers};
 #[cfg(feature = "async-io")]
 pub use crate::connect::{Tcp, TcpStream};

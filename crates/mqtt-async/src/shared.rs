@@ -14,7 +14,7 @@ use mqtt_proto::{
     Subscribe, Token, Unsubscribe, Version,
 };
 
-use crate::config::{Config, Inbound, Resubscribe};
+use crate::config::{Config, Inbound, Resubscribe, ResubscribeOrder};
 use crate::error::{CommandError, Error, PublishError, Rejected, TokenError};
 use crate::router::Router;
 use crate::status::{Connected, Counts, Event as Happening, Phase, Stats, Status};
@@ -73,6 +73,7 @@ pub(crate) struct State {
     connections: u64,
     pub(crate) failed_attempts: u32,
     resubscribe: Resubscribe,
+    resubscribe_order: ResubscribeOrder,
     pub(crate) log: Log,
     pub(crate) counts: Counts,
 }
@@ -147,6 +148,7 @@ impl Shared {
                 connections: 0,
                 failed_attempts: 0,
                 resubscribe: config.resubscribe,
+                resubscribe_order: config.resubscribe_order,
                 log: Log::default(),
                 counts: Counts::default(),
             }),
@@ -399,7 +401,9 @@ impl State {
                     match self.resubscribe {
                         Resubscribe::OnNewSession if resumed => {}
                         Resubscribe::OnNewSession | Resubscribe::Always => {
-                            self.subscriptions.lost()
+                            let waiting = self.session.waiting().map(|(_, last)| last);
+                            let after = self.resubscribe_order == ResubscribeOrder::AfterQueued;
+                            self.subscriptions.lost(waiting.filter(|_| after));
                         }
                         Resubscribe::Never if resumed || self.may_have_kept() => {}
                         Resubscribe::Never => {

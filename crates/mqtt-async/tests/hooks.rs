@@ -11,8 +11,8 @@ use common::bench::{Bench, VERSIONS, config, lasting};
 use common::pipe::Shape;
 use common::server::{Greeting, Seen};
 use mqtt_async::{
-    Client, Connector, Error, Event, Phase, Progress, QoS, ReasonCode, Resubscribe, Tcp, Text,
-    TokioTcp, Version, Will,
+    Client, Connector, Error, Event, Phase, Progress, QoS, ReasonCode, Resubscribe,
+    ResubscribeOrder, Tcp, Text, TokioTcp, Version, Will,
 };
 
 const BAD: ReasonCode = ReasonCode::BAD_USER_NAME_OR_PASSWORD;
@@ -163,6 +163,63 @@ fn subscribes_anew_as_the_policy_says_and_tells_the_results() {
     assert_eq!(renewed(Resubscribe::Always, false, false), granted);
     assert_eq!(renewed(Resubscribe::Never, true, false), nothing);
     assert_eq!(renewed(Resubscribe::Never, false, false), nothing);
+}
+
+/// What the server has seen of messages and subscriptions since its last CONNECT.
+fn since_connect(bench: &Bench) -> Vec<String> {
+    let mut seen = bench.server.seen();
+    let connect = seen.iter().rposition(|seen| matches!(seen, Seen::Connect { .. })).unwrap();
+    let seen = seen.drain(connect + 1..).filter_map(|seen| match seen {
+        Seen::Subscribe(filters) => Some(filters.join(" ")),
+        Seen::Publish { payload, .. } => Some(String::from_utf8(payload).unwrap()),
+        _ => None,
+    });
+    seen.collect()
+}
+
+#[test]
+fn subscribes_anew_before_or_after_what_waits() {
+    for version in VERSIONS {
+        for order in [ResubscribeOrder::BeforeQueued, ResubscribeOrder::AfterQueued] {
+            for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+                let mut config = lasting(version);
+                config.resubscribe_order = order;
+                // On all versions, one message at a time.
+                config.session.max_in_flight = 1;
+                let mut bench = Bench::connected(config);
+                let client = bench.client().clone();
+                bench.done(client.subscribe("a", QoS::AtLeastOnce).unwrap()).unwrap();
+                bench.server.script(|script| (script.forget, script.hold_acks) = (true, true));
+                bench.server.cut();
+                bench.settle();
+                for number in 1..=2 {
+                    drop(client.publish("t", number.to_string(), qos).unwrap());
+                }
+                let taken_back = client.publish("t", "3", qos).unwrap();
+                bench.advance(Duration::from_secs(1));
+                let before = order == ResubscribeOrder::BeforeQueued;
+                if qos == QoS::AtMostOnce {
+                    let expected = if before { ["a", "1", "2", "3"] } else { ["1", "2", "3", "a"] };
+                    assert_eq!(since_connect(&bench), expected);
+                    continue;
+                }
+                // What comes later holds nothing back.
+                drop(client.publish("t", "4", qos).unwrap());
+                bench.settle();
+                assert_eq!(since_connect(&bench), if before { &["a", "1"][..] } else { &["1"] });
+                bench.server.script(|script| script.hold_acks = false);
+                bench.poll_server();
+                bench.server.script(|script| script.hold_acks = true);
+                bench.settle();
+                let sent = if before { &["a", "1", "2"][..] } else { &["1", "2"] };
+                assert_eq!(since_connect(&bench), sent);
+                assert!(taken_back.cancel().is_some());
+                bench.settle();
+                let sent = if before { ["a", "1", "2"] } else { ["1", "2", "a"] };
+                assert_eq!(since_connect(&bench), sent);
+            }
+        }
+    }
 }
 
 #[test]

@@ -327,6 +327,14 @@ impl<R: Role> Session<R> {
     pub fn stats(&self) -> Stats {
         self.core.stats()
     }
+
+    /// Returns the first and the last of the messages that wait to be sent as new.
+    ///
+    /// Tokens count up in the order of the calls, and so a caller can tell when all that waited at some
+    /// moment has left.
+    pub fn waiting(&self) -> Option<(Token, Token)> {
+        self.core.waiting()
+    }
 }
 
 /// What only a client does.

@@ -22,6 +22,8 @@ pub(super) struct Subscriptions {
     requests: HashMap<u64, Request>,
     /// What has still to be subscribed to anew.
     to_renew: VecDeque<Subscribe>,
+    /// The message that has to be sent before that.
+    behind: Option<Token>,
     refused: Vec<(TopicFilter, ReasonCode)>,
     /// What the server said to what was asked for anew, until it is taken.
     renewed: Vec<(TopicFilter, ReasonCode)>,
@@ -126,8 +128,10 @@ impl Subscriptions {
 
     /// The server has no session: all that was granted has to be asked for anew, in its order.
     ///
-    /// What is being asked for already is left out; the session sees to it that it arrives.
-    pub(super) fn lost(&mut self) {
+    /// What is being asked for already is left out; the session sees to it that it arrives. It is done when
+    /// the messages up to `behind` have been sent.
+    pub(super) fn lost(&mut self, behind: Option<Token>) {
+        self.behind = behind;
         self.refused.clear();
         self.to_renew.clear();
         let mut under_way = HashSet::new();
@@ -161,6 +165,12 @@ impl Subscriptions {
     ///
     /// Streams have Subscription Identifiers only where the server has them.
     pub(super) fn renew(&mut self, session: &mut Session<ClientRole>, router: &Router) {
+        if let (Some(behind), Some((first, _))) = (self.behind, session.waiting())
+            && first <= behind
+        {
+            return;
+        }
+        self.behind = None;
         while let Some(mut subscribe) = self.to_renew.pop_front() {
             if !has_identifiers(session)
                 && subscribe.subscription_identifier.is_some_and(|id| router.knows(id))

@@ -421,6 +421,10 @@ impl Core {
         self.link().filter(|link| link.phase == Phase::Connected).map(|link| &link.limits)
     }
 
+    pub(super) fn waiting(&self) -> Option<(Token, Token)> {
+        self.state.outbound.waiting()
+    }
+
     pub(super) fn stats(&self) -> Stats {
         let arrivals = self.connection.as_ref().map(|connection| &connection.arrivals);
         let SessionState { outbound, inbound, .. } = &self.state;

@@ -208,6 +208,11 @@ impl Outbound {
         self.queue.len()
     }
 
+    /// Returns the first and the last message of the queue.
+    pub(super) fn waiting(&self) -> Option<(Token, Token)> {
+        Some((self.queue.front()?.token, self.queue.back()?.token))
+    }
+
     pub(super) fn held_bytes(&self) -> usize {
         self.held_bytes
     }

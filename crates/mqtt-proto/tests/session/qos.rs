@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use mqtt_proto::{Event, Packet, PacketType, QoS, ReasonCode, Version};
 
-use crate::pair::{CHUNKS, Pair, VERSIONS, ends, message, published};
+use crate::pair::{CHUNKS, Pair, VERSIONS, durable, ends, message, published, wire};
+use crate::solo::Solo;
 
 const ALL: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 
@@ -191,5 +192,31 @@ fn received_comes_before_published() {
         assert!(
             matches!(pair.client_events[received], Event::Received { token: got, .. } if got == token)
         );
+    }
+}
+
+#[test]
+fn what_waits_to_be_sent_can_be_named() {
+    for version in VERSIONS {
+        let mut solo = Solo::client(durable(version));
+        assert_eq!(solo.session.waiting(), None);
+        let tokens = ALL.map(|qos| solo.publish("t", qos));
+        assert_eq!(solo.session.waiting(), Some((tokens[0], tokens[2])));
+        solo.session.cancel(tokens[2]).unwrap();
+        solo.session.cancel(tokens[0]).unwrap();
+        assert_eq!(solo.session.waiting(), Some((tokens[1], tokens[1])));
+        solo.feed(&Packet::ConnAck(Box::default()));
+        assert_eq!(solo.sent_types(), [PacketType::Publish]);
+        assert_eq!(solo.session.waiting(), None);
+        // What a lost session had in flight goes out as new, in MQTT 5.0.
+        solo.eof();
+        let later = solo.publish("t", QoS::AtMostOnce);
+        solo.open();
+        solo.session.handle_input(
+            &mut wire(&Packet::ConnAck(Box::default()), version).as_slice().into(),
+            solo.now,
+        );
+        let first = if version.is_v5() { tokens[1] } else { later };
+        assert_eq!(solo.session.waiting(), Some((first, later)));
     }
 }
