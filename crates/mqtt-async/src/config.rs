@@ -10,6 +10,8 @@ use crate::stage::ConnectStage;
 
 /// What a [`Client`](crate::Client) is made from.
 ///
+/// All limits in time, here and in [`session`](Config::session), stand in one table: [`StageTimeouts`].
+///
 /// ```
 /// use std::time::Duration;
 /// use mqtt_async::{Config, Version};

@@ -9,7 +9,9 @@ use std::time::Duration;
 use common::bench::{Bench, VERSIONS, config, lasting};
 use common::pipe::Shape;
 use common::server::{Greeting, Seen};
-use mqtt_async::{Client, Config, Error, Event, Phase, QoS, ReasonCode, TokenError, Version};
+use mqtt_async::{
+    Client, Config, Error, Event, Phase, QoS, ReasonCode, Timeout, TokenError, Version,
+};
 use mqtt_proto::PacketType;
 
 fn once(version: Version) -> Config {
@@ -306,4 +308,44 @@ fn check_retry(bench: &mut Bench, reason: ReasonCode, again: bool) {
     bench.advance(Duration::from_secs(1));
     let connected = bench.client().status().phase == Phase::Connected;
     assert_eq!(connected, again, "{error}");
+}
+
+// class: 35, 38
+#[test]
+fn each_wait_for_the_server_has_a_limit_of_its_own() {
+    let limited = || {
+        let mut config = once(Version::V5);
+        config.session.connect.keep_alive = 10;
+        config.session.connect_timeout = Duration::from_secs(2);
+        config.session.ping_timeout = Duration::from_secs(3);
+        config.session.write_timeout = Duration::from_secs(4);
+        config
+    };
+    let mut bench = Bench::new(limited(), Shape::default());
+    bench.server.script(|script| script.greeting = Greeting::Silence);
+    bench.settle();
+    ends_after(&mut bench, Duration::from_secs(2), Timeout::Connect);
+
+    let mut bench = Bench::connected(limited());
+    bench.server.script(|script| script.deaf = true);
+    bench.advance(Duration::from_secs(10));
+    ends_after(&mut bench, Duration::from_secs(3), Timeout::PingResp);
+
+    let mut bench = Bench::new(limited(), Shape { capacity: 100, chunk: usize::MAX });
+    bench.settle();
+    bench.server.script(|script| script.deaf = true);
+    drop(bench.client().publish("t", vec![0; 1000], QoS::AtMostOnce).unwrap());
+    bench.settle();
+    ends_after(&mut bench, Duration::from_secs(4), Timeout::Write);
+}
+
+#[track_caller]
+fn ends_after(bench: &mut Bench, limit: Duration, timeout: Timeout) {
+    bench.advance(limit - Duration::from_millis(1));
+    assert!(bench.result.is_none(), "{timeout:?}");
+    bench.advance(Duration::from_millis(1));
+    let error = bench.client().status().last_error;
+    // The end of the connection has its own time.
+    let error = error.unwrap_or_else(|| bench.end().unwrap_err());
+    assert!(matches!(error, Error::Timeout(other) if other == timeout), "{error:?}");
 }
