@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::io;
+#[cfg(all(unix, any(feature = "async-io", feature = "tokio")))]
+use std::path::PathBuf;
 #[cfg(any(feature = "async-io", feature = "tokio"))]
 use std::sync::Arc;
 
@@ -11,10 +13,18 @@ use crate::stage::Progress;
 
 mod servers;
 #[cfg(feature = "async-io")]
+mod socket;
+#[cfg(feature = "async-io")]
 mod tcp;
+#[cfg(all(unix, feature = "async-io"))]
+mod unix;
 
 #[cfg(feature = "async-io")]
+pub use socket::Socket;
+#[cfg(feature = "async-io")]
 pub use tcp::{Tcp, TcpStream};
+#[cfg(all(unix, feature = "async-io"))]
+pub use unix::{Unix, UnixStream};
 
 pub use servers::Servers;
 
@@ -56,6 +66,36 @@ impl Address {
     }
 }
 
+/// The path of a Unix domain socket.
+#[cfg(all(unix, any(feature = "async-io", feature = "tokio")))]
+#[derive(Clone, Debug)]
+pub(crate) struct Path {
+    path: PathBuf,
+    /// The server of the next connection, if it is another one.
+    selected: Option<PathBuf>,
+}
+
+#[cfg(all(unix, any(feature = "async-io", feature = "tokio")))]
+impl Path {
+    pub(crate) fn new(path: impl Into<PathBuf>) -> Path {
+        Path { path: path.into(), selected: None }
+    }
+
+    /// Returns where the next connection goes to.
+    pub(crate) fn next(&mut self) -> PathBuf {
+        self.selected.take().unwrap_or_else(|| self.path.clone())
+    }
+
+    pub(crate) fn select(&mut self, server: &str) -> io::Result<()> {
+        if server.is_empty() || server.contains('\0') {
+            let what = format!("{server:?} is no path of a socket");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
+        self.selected = Some(server.into());
+        Ok(())
+    }
+}
+
 /// Makes a transport, once for each attempt to connect.
 ///
 /// Closures that return a future are connectors:
@@ -89,8 +129,8 @@ pub trait Connector {
     /// Says which server the next [`connect`](Connector::connect) goes to, and only that one.
     ///
     /// The hook [`before_connect`](crate::Driver::before_connect) names servers. What a name is says the
-    /// connector: a host, or `host:port`, for the TCP connectors, and an entry of a list for
-    /// [`Servers`](crate::Servers). A layer around another connector passes it on.
+    /// connector: a host, or `host:port`, for the TCP connectors, a path for Unix sockets, and an entry of
+    /// a list for [`Servers`](crate::Servers). A layer around another connector passes it on.
     ///
     /// # Errors
     ///
@@ -137,6 +177,19 @@ mod tests {
             let read = read(server);
             // Half of a bracket is a host that no system will find.
             assert!(read.is_err() || server == "[::1", "{server}: {read:?}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_socket_that_is_selected_counts_once() {
+        let mut path = Path::new("/run/first.sock");
+        path.select("/run/other.sock").unwrap();
+        assert_eq!(path.next(), std::path::Path::new("/run/other.sock"));
+        assert_eq!(path.next(), std::path::Path::new("/run/first.sock"));
+        for server in ["", "a\0b"] {
+            let error = path.select(server).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{server:?}");
         }
     }
 }

@@ -38,8 +38,8 @@
 //!
 //! # Features
 //!
-//! - `async-io` (default): [`Client::new`], [`AsyncIoTimer`] and [`Tcp`], for any executor.
-//! - `tokio`: `TokioTimer`, `TokioIo` and `TokioTcp`. With `default-features = false` nothing of `async-io`
+//! - `async-io` (default): [`Client::new`], [`AsyncIoTimer`], [`Tcp`] and `Unix`, for any executor.
+//! - `tokio`: `TokioTimer`, `TokioIo`, `TokioTcp` and `TokioUnix`. With `default-features = false` nothing of `async-io`
 //!   is built.
 #![cfg_attr(not(feature = "async-io"), allow(rustdoc::broken_intra_doc_links))]
 
@@ -78,7 +78,9 @@ pub use crate::config::{
 };
 pub use crate::connect::{Connector, Servers};
 #[cfg(feature = "async-io")]
-pub use crate::connect::{Tcp, TcpStream};
+pub use crate::connect::{Socket, Tcp, TcpStream};
+#[cfg(all(unix, feature = "async-io"))]
+pub use crate::connect::{Unix, UnixStream};
 pub use crate::driver::Driver;
 pub use crate::error::{CommandError, Error, PublishError, Rejected, TokenError};
 pub use crate::events::{Events, StatusChanges};
@@ -94,6 +96,8 @@ pub use crate::tokens::{
     Closing, Connecting, Granted, Published, Publishing, Ready, Received, Subscribing,
     Unsubscribing,
 };
+#[cfg(all(unix, feature = "tokio"))]
+pub use crate::tokio::TokioUnix;
 #[cfg(feature = "tokio")]
 pub use crate::tokio::{TokioIo, TokioTcp, TokioTimer};
 

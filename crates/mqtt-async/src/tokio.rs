@@ -1,4 +1,4 @@
-//! Time, transport adapter and TCP of tokio: feature `tokio`.
+//! Time, transport adapter and sockets of tokio: feature `tokio`.
 
 use std::fmt;
 use std::future::Future;
@@ -9,9 +9,15 @@ use std::time::Instant;
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-use crate::connect::{Address, Connector};
-use crate::stage::{ConnectStage, Progress};
 use crate::time::{Clock, Timer};
+
+mod tcp;
+#[cfg(unix)]
+mod unix;
+
+pub use tcp::TokioTcp;
+#[cfg(unix)]
+pub use unix::TokioUnix;
 
 /// The timer of tokio. The driver that uses it must be polled inside a tokio runtime with time enabled.
 ///
@@ -72,9 +78,9 @@ impl Timer for TokioTimer {
 ///
 /// ```
 /// use mqtt_async::{Client, Config, TokioIo, TokioTimer, Version};
-/// use tokio::net::UnixStream;
+/// use tokio::net::TcpStream;
 ///
-/// let connector = || async { UnixStream::connect("/run/mqtt.sock").await.map(TokioIo::new) };
+/// let connector = || async { TcpStream::connect("127.0.0.1:1883").await.map(TokioIo::new) };
 /// let (client, driver) = Client::with_timer(Config::new(Version::V5), connector, TokioTimer::new());
 /// # drop((client, driver));
 /// ```
@@ -133,54 +139,5 @@ impl<T: tokio::io::AsyncWrite + Unpin> AsyncWrite for TokioIo<T> {
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-}
-
-/// Connects over TCP inside a tokio runtime with I/O enabled.
-///
-/// All addresses of the host are tried in turn. `TCP_NODELAY` is set: the driver gathers what is ready
-/// itself. Names are resolved by tokio, in its pool of blocking threads.
-///
-/// ```
-/// use mqtt_async::{Client, Config, TokioTcp, TokioTimer, Version};
-///
-/// let connector = TokioTcp::new("test.mosquitto.org", 1883);
-/// let (client, driver) = Client::with_timer(Config::new(Version::V5), connector, TokioTimer::new());
-/// # drop((client, driver));
-/// ```
-#[derive(Clone, Debug)]
-pub struct TokioTcp {
-    address: Address,
-    /// The server of the next connection, if it is another one.
-    selected: Option<Address>,
-}
-
-impl TokioTcp {
-    /// Returns a connector to that host, a name or an address, and port; 1883 is usual.
-    pub fn new(host: impl Into<String>, port: u16) -> TokioTcp {
-        TokioTcp { address: Address::new(host, port), selected: None }
-    }
-}
-
-impl Connector for TokioTcp {
-    type Io = TokioIo<tokio::net::TcpStream>;
-    type Connecting = Pin<Box<dyn Future<Output = io::Result<Self::Io>> + Send>>;
-
-    fn connect(&mut self, progress: &Progress) -> Self::Connecting {
-        let progress = progress.clone();
-        let Address { host, port } = self.selected.take().unwrap_or_else(|| self.address.clone());
-        Box::pin(async move {
-            progress.enter(ConnectStage::Resolve);
-            let addresses: Vec<_> = tokio::net::lookup_host((&*host, port)).await?.collect();
-            progress.enter(ConnectStage::Connect);
-            let stream = tokio::net::TcpStream::connect(&*addresses).await?;
-            stream.set_nodelay(true)?;
-            Ok(TokioIo::new(stream))
-        })
-    }
-
-    fn select(&mut self, server: &str) -> io::Result<()> {
-        self.selected = Some(self.address.other(server)?);
-        Ok(())
     }
 }

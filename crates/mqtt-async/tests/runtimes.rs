@@ -8,7 +8,7 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::marker::PhantomData;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,15 +21,20 @@ use common::pipe::{Pipe, Shape, pipe};
 use common::runtime::{Env, Task, guarded};
 use common::server::{Greeting, Seen, Server};
 use futures_io::{AsyncRead, AsyncWrite};
+use futures_lite::{Stream, StreamExt, stream};
 use mqtt_async::{
     AsyncIoTimer, Client, Config, Connector, Error, Messages, Progress, QoS, ReasonCode, Tcp,
     TokenError, TokioTcp, TokioTimer, Version,
 };
+#[cfg(unix)]
+use mqtt_async::{TokioUnix, Unix};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wire {
     Pipe,
     Tcp,
+    #[cfg(unix)]
+    Unix,
 }
 
 const SHAPE: Shape = Shape { capacity: 1000, chunk: 700 };
@@ -38,24 +43,69 @@ const SHAPE: Shape = Shape { capacity: 1000, chunk: 700 };
 fn listen(env: &impl Env, server: &Server) -> SocketAddr {
     let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).unwrap();
     let address = listener.get_ref().local_addr().unwrap();
+    accept(
+        env,
+        server,
+        stream::try_unfold(listener, async |listener| {
+            let (stream, _) = listener.accept().await?;
+            stream.get_ref().set_nodelay(true)?;
+            Ok(Some((stream, listener)))
+        }),
+    );
+    address
+}
+
+#[cfg(unix)]
+fn listen_unix(env: &impl Env, server: &Server) -> std::path::PathBuf {
+    use std::os::unix::net::UnixListener;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    // A path of a socket is short, so it is not below the folder of the build.
+    let name = format!("mqtt-async-{}-{number}.sock", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let listener = Async::<UnixListener>::bind(&path).unwrap();
+    struct Remove(std::path::PathBuf);
+    impl Drop for Remove {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
+    let listener = (listener, Remove(path.clone()));
+    accept(
+        env,
+        server,
+        stream::try_unfold(listener, async |listener| {
+            Ok(Some((listener.0.accept().await?.0, listener)))
+        }),
+    );
+    path
+}
+
+fn accept<Io>(
+    env: &impl Env,
+    server: &Server,
+    incoming: impl Stream<Item = io::Result<Io>> + Send + 'static,
+) where
+    Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let server = server.clone();
     let connections = Arc::new(Executor::new());
     let runner = Arc::clone(&connections);
     env.spawn(async move {
+        let mut incoming = pin!(incoming);
         let accept = async {
-            loop {
-                let Ok((stream, _)) = listener.accept().await else { break };
-                stream.get_ref().set_nodelay(true).unwrap();
+            while let Some(Ok(stream)) = incoming.next().await {
                 connections.spawn(server.serve(stream)).detach();
             }
         };
         runner.run(accept).await;
     });
-    address
 }
 
 macro_rules! env {
-    ($name:ident($($handle:ty)?), $timer:expr, $tcp:ident, |$env:ident, $future:ident| $spawn:expr) => {
+    ($name:ident($($handle:ty)?), $timer:expr, $tcp:ident, $unix:ident, |$env:ident, $future:ident| $spawn:expr) => {
         #[derive(Clone)]
         struct $name { $(handle: $handle,)? wire: Wire }
 
@@ -86,6 +136,13 @@ macro_rules! env {
                         self.spawn(task.clone().run(driver));
                         client
                     }
+                    #[cfg(unix)]
+                    Wire::Unix => {
+                        let connector = $unix::new(listen_unix(self, server));
+                        let (client, driver) = Client::with_timer(config, connector, $timer);
+                        self.spawn(task.clone().run(driver));
+                        client
+                    }
                 };
                 (client, task)
             }
@@ -93,14 +150,14 @@ macro_rules! env {
     };
 }
 
-env!(Smol(Arc<Executor<'static>>), AsyncIoTimer::new(), Tcp, |env, future| env
+env!(Smol(Arc<Executor<'static>>), AsyncIoTimer::new(), Tcp, Unix, |env, future| env
     .handle
     .spawn(future)
     .detach());
-env!(Tokio(tokio::runtime::Handle), TokioTimer::new(), TokioTcp, |env, future| {
+env!(Tokio(tokio::runtime::Handle), TokioTimer::new(), TokioTcp, TokioUnix, |env, future| {
     env.handle.spawn(future);
 });
-env!(AsyncStd(), AsyncIoTimer::new(), Tcp, |_env, future| {
+env!(AsyncStd(), AsyncIoTimer::new(), Tcp, Unix, |_env, future| {
     async_std::task::spawn(future);
 });
 
@@ -266,6 +323,12 @@ suite! {
     tokio_current_pipe: tokio_current, Pipe;
     tokio_current_tcp: tokio_current, Tcp;
     not_send_pipe: local, Pipe;
+}
+
+#[cfg(unix)]
+suite! {
+    smol_unix: smol, Unix;
+    tokio_threads_unix: tokio_threads, Unix;
 }
 
 fn quick(mut config: Config) -> Config {

@@ -1,16 +1,16 @@
 //! TCP over `async-io`.
 
 use std::future::Future;
-use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{IpAddr, Shutdown, SocketAddr, ToSocketAddrs};
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
-use std::{fmt, mem, thread};
+use std::task::{Poll, Waker};
+use std::{mem, thread};
 
 use async_io::Async;
-use futures_io::{AsyncRead, AsyncWrite};
 
+use super::socket::Socket;
 use super::{Address, Connector};
 use crate::stage::{ConnectStage, Progress};
 
@@ -59,7 +59,7 @@ impl Connector for Tcp {
                 match Async::<std::net::TcpStream>::connect(address).await {
                     Ok(stream) => {
                         stream.get_ref().set_nodelay(true)?;
-                        return Ok(TcpStream(stream));
+                        return Ok(Socket::new(stream));
                     }
                     Err(error) => last = Some(error),
                 }
@@ -76,66 +76,8 @@ impl Connector for Tcp {
     }
 }
 
-/// A TCP connection that [`Tcp`] has made.
-pub struct TcpStream(Async<std::net::TcpStream>);
-
-impl TcpStream {
-    /// Returns the socket, to look at or to set options of.
-    pub fn get_ref(&self) -> &std::net::TcpStream {
-        self.0.get_ref()
-    }
-}
-
-impl fmt::Debug for TcpStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.get_ref().fmt(f)
-    }
-}
-
-impl AsyncRead for TcpStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
-    }
-
-    fn poll_read_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffers: &mut [IoSliceMut<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_read_vectored(cx, buffers)
-    }
-}
-
-impl AsyncWrite for TcpStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, slices)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    /// Ends the direction to the server; `Async` itself would leave it open.
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.get_ref().shutdown(Shutdown::Write))
-    }
-}
+/// A connection that [`Tcp`] has made.
+pub type TcpStream = Socket<std::net::TcpStream>;
 
 /// Returns the addresses of a host, without blocking.
 async fn resolve(host: Arc<str>, port: u16) -> io::Result<Vec<SocketAddr>> {
