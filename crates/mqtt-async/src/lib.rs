@@ -88,7 +88,7 @@ pub use crate::hooks::{Attempt, HookError};
 pub use crate::message::{Listening, Message, Messages, Next, Subscription};
 pub use crate::shutdown::{Report, Shutdown};
 pub use crate::stage::{ConnectStage, Progress};
-pub use crate::status::{Connected, Event, Losses, Phase, Stats, Status};
+pub use crate::status::{Connected, Event, Losses, Phase, RoundTrips, Stats, Status};
 #[cfg(feature = "async-io")]
 pub use crate::time::AsyncIoTimer;
 pub use crate::time::{Clock, Timer};

@@ -318,7 +318,7 @@ impl State {
 
     pub(crate) fn stats(&self) -> Stats {
         let held = self.session.stats();
-        let Counts { acked, rejected, bytes_in, bytes_out, losses } = self.counts;
+        let Counts { acked, rejected, bytes_in, bytes_out, losses, round_trips } = self.counts;
         Stats {
             queued: held.queued,
             in_flight: held.in_flight,
@@ -331,6 +331,7 @@ impl State {
             bytes_out,
             connections: self.connections,
             losses,
+            round_trips,
         }
     }
 
@@ -429,6 +430,9 @@ impl State {
                 }
                 _ => {}
             }
+        }
+        if let Some(round_trip) = self.session.poll_round_trip() {
+            self.counts.round_trips.record(round_trip);
         }
         self.renew_and_release();
         if arrived {

@@ -7,6 +7,10 @@ use mqtt_proto::{ConnAck, ReasonCode, TopicFilter};
 
 use crate::error::Error;
 
+mod round_trips;
+
+pub use round_trips::RoundTrips;
+
 /// Where a client stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -113,6 +117,8 @@ pub struct Stats {
     pub connections: u64,
     /// How often a connection was lost or could not be made.
     pub losses: Losses,
+    /// How long the server took to answer messages.
+    pub round_trips: RoundTrips,
 }
 
 /// How often a connection was lost or could not be made, by its cause; see [`Error`].
@@ -167,4 +173,5 @@ pub(crate) struct Counts {
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) losses: Losses,
+    pub(crate) round_trips: RoundTrips,
 }

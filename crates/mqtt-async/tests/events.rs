@@ -186,3 +186,25 @@ fn stats_count() {
     assert!(client.stats().bytes_out > before.bytes_out, "DISCONNECT counts");
     assert_eq!(client.stats().losses.total(), 0);
 }
+
+#[test]
+fn stats_tell_how_long_the_server_takes() {
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let mut bench = Bench::connected(config(Version::V5));
+        let client = bench.client().clone();
+        bench.done(client.publish("t", "", QoS::AtMostOnce).unwrap()).unwrap();
+        assert_eq!(client.stats().round_trips.count(), 0, "nothing answers QoS 0");
+        for millis in [300, 40] {
+            bench.server.script(|script| script.hold_acks = true);
+            let token = client.publish("t", "", qos).unwrap();
+            bench.settle();
+            bench.advance(Duration::from_millis(millis));
+            bench.server.script(|script| script.hold_acks = false);
+            bench.done(token).unwrap();
+        }
+        let round_trips = client.stats().round_trips;
+        assert_eq!((round_trips.count(), round_trips.longest()), (2, Duration::from_millis(300)));
+        let median = round_trips.percentile(50.0).unwrap();
+        assert!(median >= Duration::from_millis(40) && median <= Duration::from_millis(50));
+    }
+}
