@@ -9,15 +9,17 @@ use std::task::{Context, Poll};
 use async_executor::Executor;
 use futures_io::{AsyncRead, AsyncWrite};
 use mqtt_async::Timer;
-use mqtt_proto::Publish;
+use mqtt_proto::{Publish, ReasonCode, TopicFilter};
 
 use crate::config::BrokerConfig;
 use crate::connection::Connection;
 use crate::hooks::Peer;
-use crate::hub::{BrokerStats, Hub, Shared};
+use crate::hub::{BrokerStats, Hub, SessionInfo, Shared};
 
 #[cfg(feature = "async-io")]
 mod listen;
+#[cfg(feature = "async-io")]
+mod socket;
 
 /// A handle to a broker; cloning it makes another handle to the same one.
 ///
@@ -115,6 +117,40 @@ impl Broker {
     pub fn publish(&self, publish: &Publish) -> usize {
         let now = self.shared.now();
         self.shared.with(|hub| hub.publish(None, publish, now))
+    }
+
+    /// Returns the sessions, connected or not, sorted by Client Identifier.
+    ///
+    /// Takes time linear in the number of sessions and subscriptions, and holds all clients up so long.
+    pub fn sessions(&self) -> Vec<SessionInfo> {
+        self.shared.with(|hub| hub.sessions())
+    }
+
+    /// Returns the retained messages that match a filter, by topic, each with the Message Expiry Interval that
+    /// is left of its own. Payloads are shared, not copied.
+    ///
+    /// `#` does not match topics that begin with `$`: MQTT-4.7.2-1.
+    pub fn retained(&self, filter: &TopicFilter) -> Vec<Publish> {
+        let now = self.shared.now();
+        self.shared.with(|hub| hub.retained(filter, now))
+    }
+
+    /// Ends the connection of a client, and tells whether it had one.
+    ///
+    /// In MQTT 5.0 the client gets DISCONNECT with that reason, behind what is ready to leave. Its session
+    /// stays for as long as it wanted, and its Will is published.
+    pub fn disconnect(&self, client_id: &str, reason: ReasonCode) -> bool {
+        let now = self.shared.now();
+        self.shared.with(|hub| hub.disconnect(client_id, reason, now))
+    }
+
+    /// Forgets a session with its subscriptions and messages, and tells whether there was one.
+    ///
+    /// A client that is connected is cut off, in MQTT 5.0 with Administrative action; a Will that waits is
+    /// published.
+    pub fn remove_session(&self, client_id: &str) -> bool {
+        let now = self.shared.now();
+        self.shared.with(|hub| hub.remove_session(client_id, now))
     }
 
     /// Returns what the broker holds and has counted.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mqtt_proto::ServerConfig;
+use mqtt_proto::{ServerConfig, TopicName};
 
 use crate::hooks::Hooks;
 
@@ -27,11 +27,15 @@ pub struct BrokerConfig {
     /// What each client is told and held to, and how long CONNECT may take.
     ///
     /// `session.bounds` is the queue of one client, connected or not: QoS 1 and 2 messages that it has
-    /// not acknowledged, and messages that wait. Default 16,384 messages and 16 MiB. `session.journal`
+    /// not acknowledged, and messages that wait. QoS 0 has half of it. Default 16,384 messages and 16 MiB. `session.journal`
     /// is ignored: everything is in memory.
     pub session: ServerConfig,
     /// The most connections at a time; further ones are closed unheard. Default 10,000.
     pub max_connections: usize,
+    /// The most clients that may connect in a second, and at once; further ones are refused with Connection
+    /// rate exceeded, or Server unavailable in 3.x, before anybody is asked about them. Default `None`: no
+    /// limit but [`max_connections`](BrokerConfig::max_connections).
+    pub max_connect_rate: Option<u32>,
     /// The most sessions, connected or not; further new ones are refused with Quota exceeded, or
     /// Server unavailable in 3.x. Default 10,000.
     pub max_sessions: usize,
@@ -51,6 +55,12 @@ pub struct BrokerConfig {
     pub max_retained_messages: usize,
     /// The most bytes of retained topics, payloads and properties. Default 64 MiB.
     pub max_retained_bytes: usize,
+    /// How often the broker publishes what it counts, as retained messages below `$SYS/broker/`; at most each
+    /// second, and only what has changed. Clients may then not publish below `$SYS/`. Default `None`: never.
+    pub sys_interval: Option<Duration>,
+    /// What response topics begin with. A client that asks for Response Information (MQTT 5.0 section
+    /// 3.1.2.11.6) is told one below it that no other client is told. Default: `response`; `None`: nothing.
+    pub response_topics: Option<TopicName>,
     /// How long a connection that has ended may take to write what is left, and to read the peer's last
     /// bytes away. Default 5 s.
     pub linger: Duration,
@@ -84,6 +94,7 @@ impl Default for BrokerConfig {
         BrokerConfig {
             session: ServerConfig::default(),
             max_connections: 10_000,
+            max_connect_rate: None,
             max_sessions: 10_000,
             max_session_expiry_interval: u32::MAX,
             max_keep_alive: None,
@@ -91,6 +102,8 @@ impl Default for BrokerConfig {
             max_filter_levels: 128,
             max_retained_messages: 100_000,
             max_retained_bytes: 64 * 1024 * 1024,
+            sys_interval: None,
+            response_topics: TopicName::new("response").ok(),
             linger: Duration::from_secs(5),
             hooks: None,
         }

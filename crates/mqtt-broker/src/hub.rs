@@ -12,7 +12,8 @@ use std::task::Waker;
 
 use bytes::BytesMut;
 use mqtt_proto::{
-    Disconnect, Event, Instant, Packet, ReasonCode, Server, Session, Text, TxBuf, Version, codec,
+    ConnAck, Disconnect, Event, Instant, Packet, ReasonCode, Server, Session, Text, TxBuf, Version,
+    codec,
 };
 
 use crate::config::BrokerConfig;
@@ -23,18 +24,22 @@ use crate::subscriptions::{ClientKey, Subscriptions};
 mod ask;
 mod client;
 mod deadlines;
+mod inspect;
 mod notice;
 mod route;
 mod shared;
 mod stats;
+mod sys;
 
 use ask::Authentication;
 use client::Client;
 use deadlines::{Deadlines, Due};
 use notice::Notice;
+use sys::{Gate, Sys};
 
 pub(crate) use ask::{Ask, Outcome};
 pub(crate) use deadlines::ConnectionKey;
+pub use inspect::SessionInfo;
 pub(crate) use shared::Shared;
 pub use stats::BrokerStats;
 
@@ -49,6 +54,9 @@ pub(crate) struct Hub {
     retained: Retained,
     deadlines: Deadlines,
     stats: BrokerStats,
+    sys: Sys,
+    /// Who may connect now, if there is a limit for that.
+    gate: Gate,
     /// The last number that a connection or a session got.
     last_key: u64,
     /// Makes assigned Client Identifiers hard to guess.
@@ -107,6 +115,8 @@ impl Hub {
             retained: Retained::new(config.max_retained_messages, config.max_retained_bytes),
             deadlines: Deadlines::default(),
             stats: BrokerStats::default(),
+            sys: Sys::default(),
+            gate: Gate::default(),
             last_key: 0,
             random: RandomState::new(),
             wakers: Vec::new(),
@@ -260,6 +270,13 @@ impl Hub {
 
     /// Handles an event, or returns what the hooks have to decide about it.
     fn event(&mut self, key: ConnectionKey, event: Event, now: Instant) -> Option<Ask> {
+        if let (Event::Connect(_), Some(rate)) = (&event, self.config.max_connect_rate)
+            && !self.gate.pass(rate, now)
+        {
+            self.stats.connections_refused += 1;
+            self.refuse(key, ConnAck::new(ReasonCode::CONNECTION_RATE_EXCEEDED), now);
+            return None;
+        }
         let event = match self.config.hooks.is_some() {
             true => match self.ask(key, event, now) {
                 Ok(ask) => return ask,
@@ -304,13 +321,13 @@ impl Hub {
     ///
     /// The session's own `disconnect` would first send what waits in it: that now belongs to the
     /// connection that takes the session over.
-    fn take_over(&mut self, key: ConnectionKey, now: Instant) {
+    fn take_over(&mut self, key: ConnectionKey, reason: ReasonCode, now: Instant) {
         self.cut(key, now);
         let Some(connection) = self.connections.get_mut(&key) else {
             return;
         };
         if connection.version.is_v5() {
-            let packet = Packet::Disconnect(Disconnect::new(ReasonCode::SESSION_TAKEN_OVER));
+            let packet = Packet::Disconnect(Disconnect::new(reason));
             // It has no properties, so it can always be encoded.
             let _ = codec::encode(&packet, Version::V5, &mut connection.last);
         }
@@ -329,7 +346,11 @@ impl Hub {
                     }
                 }
                 Due::Client(key) => self.client_due(key, now),
+                Due::Sys => self.tell_sys(now),
             }
+        }
+        if !self.sys.is_told() {
+            self.tell_sys(now);
         }
         self.retained.expire(now);
         if self.stop_by.is_some() && self.connections.is_empty() {
@@ -388,6 +409,12 @@ impl Hub {
     pub(crate) fn take_wakers(&mut self) -> (Vec<Waker>, Vec<Notice>) {
         self.arm();
         (mem::take(&mut self.wakers), mem::take(&mut self.notices))
+    }
+
+    /// Returns what a client is to build its response topics from: nobody else's begin like it.
+    fn response_information(&self, client_id: &Text) -> Option<Text> {
+        let prefix = self.config.response_topics.as_ref()?;
+        Text::new(format!("{prefix}/{:016x}", self.random.hash_one(client_id))).ok()
     }
 
     /// Returns a Client Identifier that nobody has and nobody can guess.

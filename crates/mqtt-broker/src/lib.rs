@@ -40,7 +40,10 @@
 //! QoS 0, 1 and 2; wildcards; retained messages with expiry and Retain Handling; Wills with Will
 //! Delay; sessions that outlive connections, with Session Expiry, take-over and queues; Shared
 //! Subscriptions, whose members take turns; Subscription Identifiers; No Local; Topic Aliases from
-//! clients; flow control; assigned Client Identifiers; Keep Alive.
+//! clients; flow control; assigned Client Identifiers; Keep Alive; Response Information. [`Hooks`] decide
+//! who may connect, with a password or an enhanced authentication, who may publish and subscribe to what, and
+//! hear of it all. Sessions and retained messages can be [listed](Broker::sessions), and clients
+//! [cut off](Broker::disconnect); on request it publishes what it counts below `$SYS/broker/`.
 //!
 //! # What it decides where the standard leaves a choice
 //!
@@ -49,7 +52,8 @@
 //!   Shared Subscription makes a copy of its own.
 //! - A Shared Subscription prefers members that are connected.
 //! - QoS 0 messages do not wait for a client that is not connected.
-//! - A queue that is full refuses the newest message; [`BrokerStats::dropped_full`] counts them.
+//! - A queue that is full refuses the newest message, and one that is half full refuses QoS 0;
+//!   [`BrokerStats::dropped_full`] counts them.
 //! - A message is acknowledged when it stands in the queues of all its receivers: in memory.
 //! - Sessions of MQTT 3.x without Clean Session last for
 //!   [`max_session_expiry_interval`](BrokerConfig::max_session_expiry_interval).
@@ -57,8 +61,8 @@
 //!
 //! # What it does not do yet
 //!
-//! There is no authentication: every User Name and Password is let in, and an Authentication Method is
-//! refused. There is no persistence, no TLS or WebSocket of its own, and no `$SYS`. It is not
+//! There is no persistence, and no TLS or WebSocket of its own: [`attach`](Broker::attach) takes such streams.
+//! Without [`Hooks`] everybody is let in, with whatever User Name and Password. It is not
 //! clustered and never will be: whoever outgrows it moves on without changing the clients.
 
 #![cfg_attr(not(feature = "async-io"), allow(rustdoc::broken_intra_doc_links))]
@@ -76,7 +80,7 @@ pub use broker::{Broker, Driver};
 pub use config::BrokerConfig;
 pub use error::ListenError;
 pub use hooks::{ClientInfo, Connecting, Deciding, Exchange, Hooks, Peer, Verdict, decided};
-pub use hub::BrokerStats;
+pub use hub::{BrokerStats, SessionInfo};
 pub use mqtt_async::{Clock, Timer};
 
 #[cfg(feature = "async-io")]

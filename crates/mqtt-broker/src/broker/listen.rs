@@ -1,11 +1,17 @@
-//! Listening on TCP.
+//! Listening on sockets of `async-io`.
 
+use std::future::Future;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+#[cfg(unix)]
+use std::os::unix::net::UnixListener;
+#[cfg(unix)]
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_io::{Async, Timer};
 
 use super::Broker;
+use super::socket::Socket;
 use crate::error::ListenError;
 use crate::hooks::Peer;
 
@@ -24,28 +30,79 @@ impl Broker {
     /// [`ListenError::Bind`] if the address cannot be resolved or not be listened on, and
     /// [`ListenError::Stopped`] after [`shutdown`](Broker::shutdown).
     pub fn listen(&self, address: impl ToSocketAddrs) -> Result<SocketAddr, ListenError> {
-        let executor = self.executor.upgrade().ok_or(ListenError::Stopped)?;
-        if self.shared.with(|hub| hub.is_stopping()) {
-            return Err(ListenError::Stopped);
-        }
+        self.check_running()?;
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let listener = Async::new(listener)?;
-        executor.spawn(self.clone().accept(listener)).detach();
+        self.spawn(self.clone().accept_tcp(listener))?;
         Ok(address)
     }
 
-    async fn accept(self, listener: Async<TcpListener>) {
+    /// Listens on a Unix socket, which is made here and removed when the broker ends.
+    ///
+    /// As [`listen`](Broker::listen). Who may connect is up to the permissions of the folder.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError::Bind`] if the path cannot be listened on, as when there is something already: a socket
+    /// that a program has left behind is not removed, because it may be in use. [`ListenError::Stopped`]
+    /// after [`shutdown`](Broker::shutdown).
+    #[cfg(unix)]
+    pub fn listen_unix(&self, path: impl AsRef<Path>) -> Result<(), ListenError> {
+        self.check_running()?;
+        let listener = UnixListener::bind(&path)?;
+        let file = SocketFile(path.as_ref().to_owned());
+        let listener = Async::new(listener)?;
+        self.spawn(self.clone().accept_unix(listener, file))
+    }
+
+    fn check_running(&self) -> Result<(), ListenError> {
+        let stopped = self.executor.strong_count() == 0;
+        if stopped || self.shared.with(|hub| hub.is_stopping()) {
+            return Err(ListenError::Stopped);
+        }
+        Ok(())
+    }
+
+    fn spawn(&self, accept: impl Future<Output = ()> + Send + 'static) -> Result<(), ListenError> {
+        let executor = self.executor.upgrade().ok_or(ListenError::Stopped)?;
+        executor.spawn(accept).detach();
+        Ok(())
+    }
+
+    async fn accept_tcp(self, listener: Async<TcpListener>) {
         loop {
             match listener.accept().await {
                 Ok((stream, address)) => {
                     // Acknowledgements are small and must not wait for each other; without it they
                     // are late, but correct.
                     let _ = stream.get_ref().set_nodelay(true);
-                    self.attach_from(stream, Peer::from_address(address));
+                    self.attach_from(Socket(stream), Peer::from_address(address));
                 }
                 Err(_) => drop(Timer::after(PAUSE).await),
             }
         }
+    }
+
+    #[cfg(unix)]
+    async fn accept_unix(self, listener: Async<UnixListener>, _file: SocketFile) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => self.attach(Socket(stream)),
+                Err(_) => drop(Timer::after(PAUSE).await),
+            }
+        }
+    }
+}
+
+/// The file of a Unix socket, which is removed with what listens on it.
+#[cfg(unix)]
+struct SocketFile(PathBuf);
+
+#[cfg(unix)]
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // If it is gone already, so much the better.
+        let _ = std::fs::remove_file(&self.0);
     }
 }

@@ -202,8 +202,14 @@ impl Hub {
     /// Refuses a client that wants to connect.
     pub(super) fn refuse(&mut self, key: ConnectionKey, mut connack: ConnAck, now: Instant) {
         let Some(session) = self.session(key) else { return };
-        // MQTT 3.x has one return code for both.
-        if connack.reason == ReasonCode::SERVER_BUSY && session.version() != Some(Version::V5) {
+        // MQTT 3.x has one return code for all that may be better later.
+        let later = matches!(
+            connack.reason,
+            ReasonCode::SERVER_BUSY
+                | ReasonCode::QUOTA_EXCEEDED
+                | ReasonCode::CONNECTION_RATE_EXCEEDED
+        );
+        if later && session.version() != Some(Version::V5) {
             connack.reason = ReasonCode::SERVER_UNAVAILABLE;
         }
         if session.refuse(connack, now).is_err() {
@@ -231,11 +237,7 @@ impl Hub {
         now: Instant,
     ) -> usize {
         let Err(reason) = permitted else { return self.message(key, message, now) };
-        self.stats.not_authorized += 1;
-        if let (Some(ack), Some(session)) = (message.ack, self.session(key)) {
-            session.ack(ack, at_least_an_error(reason));
-        }
-        0
+        self.refuse_message(key, message, at_least_an_error(reason))
     }
 
     /// Subscribes to the filters of a request that the hooks have permitted.

@@ -19,7 +19,7 @@ use crate::subscriptions::ClientKey;
 /// A session, connected or not.
 #[derive(Debug)]
 pub(super) struct Client {
-    id: Text,
+    pub(super) id: Text,
     /// The version of its last connection.
     pub(super) version: Version,
     pub(super) place: Place,
@@ -132,10 +132,7 @@ impl Hub {
         }
         let known = self.ids.get(&id).copied();
         if known.is_none() && self.clients.len() >= self.config.max_sessions {
-            return Err(match version {
-                Version::V5 => ReasonCode::QUOTA_EXCEEDED,
-                _ => ReasonCode::SERVER_UNAVAILABLE,
-            });
+            return Err(ReasonCode::QUOTA_EXCEEDED);
         }
 
         let maximum = self.config.max_session_expiry_interval;
@@ -153,11 +150,14 @@ impl Hub {
             connack.server_keep_alive = Some(maximum);
         }
 
+        // The session leaves it out unless the client has asked for it.
+        connack.response_information = self.response_information(&id);
+
         let mut state = None;
         if let Some(known) = known {
             if let Some(Client { place: Place::Connected(older), .. }) = self.clients.get(&known) {
                 // Its Will is published now, or waits for its delay; see below.
-                self.take_over(*older, now);
+                self.take_over(*older, ReasonCode::SESSION_TAKEN_OVER, now);
             }
             if connect.clean_start {
                 self.end(known, now);
@@ -270,7 +270,7 @@ impl Hub {
     }
 
     /// Ends a session that is not connected: the Will does not wait any longer then.
-    fn end(&mut self, key: ClientKey, now: Instant) {
+    pub(super) fn end(&mut self, key: ClientKey, now: Instant) {
         let Some(mut client) = self.clients.remove(&key) else {
             return;
         };

@@ -17,6 +17,8 @@ pub(crate) enum Due {
     Connection(ConnectionKey),
     /// A session ends, or its Will is due.
     Client(ClientKey),
+    /// The broker tells about itself.
+    Sys,
 }
 
 /// Deadlines, the earliest first. There is one timer for all of them.

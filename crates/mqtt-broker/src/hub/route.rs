@@ -1,9 +1,9 @@
 //! Messages and subscriptions: from one session to the others.
 
 use mqtt_proto::{
-    Failure, Instant, Message, Publish, PublishError, PublishFields, PublishProperties, QoS,
-    ReasonCode, RequestId, RetainHandling, Subscribe, Subscription, TopicName, Unsubscribe,
-    Version,
+    Bounds, Failure, Instant, Message, Publish, PublishError, PublishFields, PublishProperties,
+    QoS, ReasonCode, RequestId, RetainHandling, Server, Session, Subscribe, Subscription,
+    TopicName, Unsubscribe, Version,
 };
 
 use super::Hub;
@@ -21,6 +21,9 @@ impl Hub {
     pub(super) fn message(&mut self, key: ConnectionKey, message: &Message, now: Instant) -> usize {
         let publisher = self.connections.get(&key).and_then(|connection| connection.client);
         let packet = &message.publish;
+        if self.is_own_topic(packet.topic_bytes()) {
+            return self.refuse_message(key, message, ReasonCode::NOT_AUTHORIZED);
+        }
         let deliveries = self.deliveries(packet.topic_bytes(), publisher);
         let receivers = deliveries.len();
         let matched = receivers > 0;
@@ -44,6 +47,20 @@ impl Hub {
         receivers
     }
 
+    /// Passes a message on to nobody, and says so as far as the version can.
+    pub(super) fn refuse_message(
+        &mut self,
+        key: ConnectionKey,
+        message: &Message,
+        reason: ReasonCode,
+    ) -> usize {
+        self.stats.not_authorized += 1;
+        if let (Some(ack), Some(session)) = (message.ack, self.session(key)) {
+            session.ack(ack, reason);
+        }
+        0
+    }
+
     /// Publishes a message, and returns to how many sessions it went.
     pub(crate) fn publish(
         &mut self,
@@ -58,14 +75,19 @@ impl Hub {
         matched
     }
 
-    fn deliveries(&self, topic: &[u8], publisher: Option<ClientKey>) -> Vec<Delivery> {
+    pub(super) fn deliveries(&self, topic: &[u8], publisher: Option<ClientKey>) -> Vec<Delivery> {
         self.subscriptions.deliveries(topic, publisher, |key| {
             self.clients.get(&key).is_some_and(|client| matches!(client.place, Place::Connected(_)))
         })
     }
 
     /// Retains a message if it wants to be, and hands out the copies.
-    fn distribute(&mut self, publish: &Publish, deliveries: Vec<Delivery>, now: Instant) {
+    pub(super) fn distribute(
+        &mut self,
+        publish: &Publish,
+        deliveries: Vec<Delivery>,
+        now: Instant,
+    ) {
         if publish.retain
             && self.config.session.retain_available
             && !self.retained.set(publish, now)
@@ -104,6 +126,9 @@ impl Hub {
             Place::Away(_) if qos == QoS::AtMostOnce => return true,
             Place::Away(session) => (&mut **session, None),
         };
+        if qos == QoS::AtMostOnce && is_half_full(session, &self.config.session.bounds) {
+            return false;
+        }
         let copy = Publish {
             topic: publish.topic.clone(),
             payload: publish.payload.clone(),
@@ -263,6 +288,12 @@ impl Hub {
             let _ = session.grant(request, reasons);
         }
     }
+}
+
+/// Tells whether QoS 0 has had its share of a queue: a flood of it leaves half to what must not be lost.
+fn is_half_full(session: &Session<Server>, bounds: &Bounds) -> bool {
+    let held = session.stats();
+    held.queued > bounds.messages / 2 || held.held_bytes > bounds.bytes / 2
 }
 
 /// Returns the properties that a copy has: clients of MQTT 3.x only see that it expires.

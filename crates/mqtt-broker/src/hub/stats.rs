@@ -19,13 +19,14 @@ pub struct BrokerStats {
     pub retained_messages: usize,
     /// Bytes of topics, payloads and properties of retained messages.
     pub retained_bytes: usize,
-    /// Connections that were closed unheard because there were too many.
+    /// Connections that were closed unheard because there were too many, or refused because they came too
+    /// fast.
     pub connections_refused: u64,
     /// Messages that came in: from clients, as wills, and from [`publish`](crate::Broker::publish).
     pub messages_in: u64,
     /// Copies of messages that sessions took for their clients.
     pub messages_out: u64,
-    /// Copies that a session did not take because its queue was full.
+    /// Copies that a session did not take because its queue was full, or half full at QoS 0.
     pub dropped_full: u64,
     /// Copies that were larger than the client's Maximum Packet Size.
     pub dropped_too_large: u64,
@@ -34,7 +35,7 @@ pub struct BrokerStats {
     /// Copies that could not be sent for another reason, such as properties that waited for a client
     /// of MQTT 5.0 that came back with 3.1.1.
     pub dropped_other: u64,
-    /// Messages that the hooks did not permit.
+    /// Messages that the hooks did not permit, and those of clients below `$SYS/` where that is the broker's.
     pub not_authorized: u64,
     /// Messages that should have been retained, but there were too many.
     pub retained_refused: u64,
