@@ -31,7 +31,7 @@ struct Held {
     answer: Option<Answer>,
     /// Whether PUBREC has left: then PUBREL may come.
     answered: bool,
-    /// What has to be durable before PUBREC may leave, once there is an answer.
+    /// What has to be durable before PUBREC may leave, once the message is taken.
     stored: Option<StoreSeq>,
     /// The connection on which it counts against Receive Maximum.
     link: u32,
@@ -144,7 +144,16 @@ impl Inbound {
     }
 
     /// Notes what the application says to a message; what is outdated changes nothing.
-    pub(super) fn ack(&mut self, arrivals: Option<&mut Arrivals>, ack: AckId, answer: Answer) {
+    ///
+    /// That it has taken one of QoS 2 is to be stored from here on, also while its answer waits for those of
+    /// earlier messages, or for a connection: a restart must not bring it back.
+    pub(super) fn ack(
+        &mut self,
+        arrivals: Option<&mut Arrivals>,
+        ack: AckId,
+        answer: Answer,
+        journal: &mut Journal,
+    ) {
         let bits = ack.0.get();
         let number = bits >> 17;
         if bits & 1 << 16 == 0 {
@@ -156,8 +165,12 @@ impl Inbound {
         } else if let Some(id) = PacketId::new(bits as u16)
             && let Some(held) = self.held.get_mut(&id)
             && held.number == number
+            && held.answer.is_none()
         {
-            held.answer.get_or_insert(answer);
+            if !answer.0.is_error() {
+                held.stored = Some(journal.taken(id));
+            }
+            held.answer = Some(answer);
         }
     }
 

@@ -268,6 +268,45 @@ fn a_state_tells_its_messages_and_what_is_durable() {
     assert_eq!(messages, [None, Some(Bytes::from_static(b"waits"))]);
 }
 
+// class: 17
+#[test]
+fn what_was_taken_is_stored_while_its_answer_still_waits() {
+    for version in VERSIONS {
+        for offline in [false, true] {
+            let mut pair = Pair::new(config(version));
+            let mut disk = Disk::default();
+            pair.client_acks = false;
+            pair.open();
+            pair.settle();
+            for text in ["first", "second"] {
+                pair.server.publish(message("down", text, QoS::ExactlyOnce), pair.now).unwrap();
+            }
+            pair.settle();
+            if offline {
+                pair.cut();
+            }
+            // PUBREC for it waits for that of the first, and for the connection.
+            let second = pair.client_acks_of()[1];
+            pair.client.ack(second, mqtt_proto::ReasonCode::SUCCESS);
+            store(&mut pair, &mut disk, 9);
+            assert_eq!(disk.durable.len(), 1);
+
+            let state = disk.crash();
+            pair.cut();
+            pair.client = Session::with_state(config(version), state);
+            pair.client_messages.clear();
+            pair.client_acks = true;
+            pair.open();
+            for turn in 0..200 {
+                step(&mut pair, &mut disk, turn);
+            }
+            let taken = Pair::payloads(&pair.client_messages);
+            assert_eq!(taken, ["first"], "{version}, offline: {offline}");
+            assert!(disk.durable.is_empty() && pair.client.is_idle() && pair.server.is_idle());
+        }
+    }
+}
+
 #[test]
 fn identifiers_begin_where_the_configuration_says_after_a_restart() {
     let first = |state: SessionState| {

@@ -202,7 +202,8 @@ impl Core {
             false if reason.is_error() => ReasonCode::UNSPECIFIED_ERROR,
             false => ReasonCode::SUCCESS,
         };
-        self.state.inbound.ack(arrivals, ack, (reason, properties));
+        let SessionState { outbound, inbound, .. } = &mut self.state;
+        inbound.ack(arrivals, ack, (reason, properties), &mut outbound.journal);
         self.answer();
     }
 
