@@ -6,6 +6,7 @@ use bytes::Bytes;
 use mqtt_proto::{ClientConfig, PacketId, Text, TextError, Version};
 
 use crate::random::Random;
+use crate::redirect::Redirects;
 use crate::stage::ConnectStage;
 
 /// What a [`Client`](crate::Client) is made from.
@@ -45,6 +46,9 @@ pub struct Config {
     pub resubscribe: Resubscribe,
     /// Whether what is subscribed to anew goes before the messages that wait, or after them; default before.
     pub resubscribe_order: ResubscribeOrder,
+    /// Which redirects to another server are followed; default `None`: none, and each is the error that
+    /// brought it, after which the driver ends.
+    pub redirects: Option<Redirects>,
     /// Whether to go on with MQTT 3.1.1 if the server refuses MQTT 5.0; default no.
     ///
     /// It does so once, without waiting, and then stays with it. What needs MQTT 5.0 is left out of the
@@ -80,6 +84,7 @@ impl Config {
             reconnect: Some(Backoff::default()),
             resubscribe: Resubscribe::default(),
             resubscribe_order: ResubscribeOrder::default(),
+            redirects: None,
             fall_back_to_v311: false,
             inbound: Inbound::default(),
             manual_ack: false,
@@ -119,6 +124,7 @@ impl Config {
             stage_timeouts: self.stage_timeouts,
             close_timeout: self.close_timeout,
             reconnect: self.reconnect,
+            redirects: self.redirects.clone(),
             fall_back: self.fall_back_to_v311,
         }
     }
@@ -143,12 +149,13 @@ fn random_packet_id() -> PacketId {
 }
 
 /// What the driver needs of the configuration.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) connect_timeout: Duration,
     pub(crate) stage_timeouts: StageTimeouts,
     pub(crate) close_timeout: Duration,
     pub(crate) reconnect: Option<Backoff>,
+    pub(crate) redirects: Option<Redirects>,
     /// Whether a refusal of MQTT 5.0 is still to be answered with MQTT 3.1.1.
     pub(crate) fall_back: bool,
 }

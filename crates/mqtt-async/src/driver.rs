@@ -7,17 +7,21 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use std::{fmt, mem};
 
+use mqtt_proto::ReasonCode;
+
 use crate::config::Limits;
 use crate::connect::Connector;
 use crate::error::Error;
 use crate::hooks::{Hooks, Preparing};
 use crate::random::Random;
+use crate::redirect::Route;
 use crate::shared::{Close, End, Shared};
 use crate::status::{Event, Phase};
 use crate::time::{Timer, later};
 
 mod attempt;
 mod ending;
+mod redirects;
 mod running;
 
 use attempt::Dialing;
@@ -48,6 +52,8 @@ pub struct Driver<C: Connector, T> {
     /// The number of the last attempt to connect again, as the backoff counts.
     attempt: Option<u32>,
     random: Random,
+    /// Where redirects have led.
+    route: Route,
     /// Whom to wake behind the lock; kept for its capacity.
     woken: Vec<Waker>,
     /// When to look at the state again, for its own reasons.
@@ -87,6 +93,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             shared,
             connector,
             timer,
+            route: Route::new(limits.redirects.clone()),
             limits,
             hooks: Hooks::default(),
             stage: Stage::Waiting(None),
@@ -137,10 +144,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
                 self.stage = Stage::Waiting(Some(until));
                 Flow::SleepUntil(until)
             }
-            _ => {
-                self.begin();
-                Flow::Again
-            }
+            _ => self.begin(),
         }
     }
 
@@ -151,7 +155,10 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         let now = self.timer.now();
         let stood = since.map(|since| now.saturating_duration_since(since));
         let falls_back = self.falls_back(&error);
-        let backoff = self.limits.reconnect.filter(|_| !falls_back);
+        let followed = self.follow(&error, stood);
+        // A server that sends away all its clients in one moment does so with DISCONNECT.
+        let at_once = falls_back || (since.is_none() && matches!(followed, Ok(Some(_))));
+        let backoff = self.limits.reconnect.filter(|_| !at_once);
         let delay = backoff.and_then(|backoff| {
             let attempt = self.attempt.map_or(0, |last| backoff.next_attempt(last, stood));
             self.attempt = Some(attempt);
@@ -163,21 +170,30 @@ impl<C: Connector, T: Timer> Driver<C, T> {
                 Some(_) => 0,
                 None => state.failed_attempts.saturating_add(1),
             };
+            state.counts.losses.count(&error);
             (state.close, state.failed_attempts)
+        };
+        let (error, servers) = match followed {
+            Ok(servers) => (error, servers),
+            Err(refused) => (Error::Redirect(Box::new(refused)), None),
         };
         let retry_in = match delay {
             _ if close >= Close::Now => None,
-            _ if falls_back => Some(Duration::ZERO),
+            _ if at_once => Some(Duration::ZERO),
+            delay if servers.is_some() => delay,
             delay => delay.filter(|_| self.is_worth_a_retry(&error, failed)),
         };
         let before = {
             let mut state = self.shared.lock();
-            state.counts.losses.count(&error);
             state.log.change();
             state.log.push(|| match (error.clone(), since) {
                 (error, Some(_)) => Event::Disconnected { error, retry_in },
                 (error, None) => Event::AttemptFailed { error, failed, retry_in },
             });
+            if let (Some(servers), Some(_)) = (servers, retry_in) {
+                let permanent = error.reason() == Some(ReasonCode::SERVER_MOVED);
+                state.log.push(|| Event::Redirected { servers, permanent });
+            }
             state.last_error.replace(error.clone())
         };
         // It may hold an error of the user's connector, whose end is none of the lock's business.

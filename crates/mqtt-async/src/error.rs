@@ -9,6 +9,8 @@ use mqtt_proto::{
     PeerError, Publish, ReasonCode, Timeout, TopicError,
 };
 
+use crate::redirect::{RedirectError, RedirectFault};
+
 use crate::stage::ConnectStage;
 
 /// Tells why a connection could not be made or has ended, and why the driver gave up.
@@ -42,6 +44,9 @@ pub enum Error {
     NotMqtt(PeerError),
     /// The server broke the protocol.
     Protocol(PeerError),
+    /// The server has sent the client to another server, and
+    /// [`Config::redirects`](crate::Config::redirects) does not let it go there.
+    Redirect(Box<RedirectError>),
     /// The configuration makes a CONNECT that breaks a rule of the standard.
     Config(EncodeError),
     /// The session ended for a reason that this version of the crate does not know.
@@ -67,6 +72,7 @@ impl Error {
         match self {
             Error::Refused(connack) => Some(connack.reason),
             Error::Disconnected(disconnect) => Some(disconnect.reason),
+            Error::Redirect(redirect) => Some(redirect.reason),
             _ => None,
         }
     }
@@ -83,6 +89,7 @@ impl Error {
     /// | the server's protocol | what came is no MQTT, or breaks its rules | it has a session that [`adopt_session`](crate::ClientConfig::adopt_session) does not want |
     /// | this side's CONNECT | | breaks a rule of the standard |
     /// | CONNACK | 0x80 Unspecified error, 0x83 Implementation specific error, 0x88 Server unavailable, 0x89 Server busy, 0x97 Quota exceeded, 0x9F Connection rate exceeded | all others: they say that this client is not wanted (0x86, 0x87, 0x8A, 0x8C), that this CONNECT is not understood (0x81, 0x82, 0x84, 0x85, 0x95) or its Will not taken (0x90, 0x99, 0x9A, 0x9B), or that another server is to be used (0x9C, 0x9D) |
+    /// | a redirect that is not followed | there were too many: it begins anew with the own server | to a host that is not allowed, or unknown to the connector |
     /// | DISCONNECT | all others: the server has something else to do, or complains about one packet | 0x87 Not authorized, 0x8C Bad authentication method, 0x8E Session taken over, 0x9C Use another server, 0x9D Server moved |
     ///
     /// Two clients with one Client Identifier would take the session from each other for ever, so 0x8E is
@@ -110,6 +117,7 @@ impl Error {
                     | ReasonCode::USE_ANOTHER_SERVER
                     | ReasonCode::SERVER_MOVED
             ),
+            Error::Redirect(redirect) => redirect.fault == RedirectFault::TooMany,
             Error::Config(_) | Error::Other(CloseReason::SessionUnknown) => false,
             Error::ConnectTimeout { .. }
             | Error::Hook(_)
@@ -184,6 +192,7 @@ impl fmt::Display for Error {
                 write!(f, "what answered does not speak MQTT (is the port right?): {error}")
             }
             Error::Protocol(error) => error.fmt(f),
+            Error::Redirect(redirect) => redirect.fmt(f),
             Error::Config(error) => write!(f, "the configuration makes no valid CONNECT: {error}"),
             Error::Other(reason) => reason.fmt(f),
         }
@@ -195,6 +204,7 @@ impl StdError for Error {
         match self {
             Error::Connect(error) | Error::Io(error) => Some(&**error),
             Error::NotMqtt(error) | Error::Protocol(error) => Some(error),
+            Error::Redirect(redirect) => Some(redirect),
             Error::Config(error) => Some(error),
             Error::Other(reason) => Some(reason),
             _ => None,

@@ -27,6 +27,8 @@ pub struct Attempt {
     pub connect: Connect,
     /// The server to connect to; `None`: whatever the connector would do. See
     /// [`Connector::select`](crate::Connector::select).
+    ///
+    /// A redirect that is followed stands here already: see [`Redirects`](crate::Redirects).
     pub server: Option<String>,
 }
 

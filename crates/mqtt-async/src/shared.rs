@@ -69,6 +69,8 @@ pub(crate) struct State {
     pub(crate) end: Option<End>,
     phase: Phase,
     pub(crate) connected: Option<Connected>,
+    /// The name of the server that was dialled last, if it was named.
+    pub(crate) server: Option<Arc<str>>,
     pub(crate) last_error: Option<Error>,
     connections: u64,
     pub(crate) failed_attempts: u32,
@@ -144,6 +146,7 @@ impl Shared {
                 end: None,
                 phase: Phase::Connecting,
                 connected: None,
+                server: None,
                 last_error: None,
                 connections: 0,
                 failed_attempts: 0,
@@ -307,6 +310,7 @@ impl State {
         Status {
             phase: self.phase,
             connected: self.connected.clone(),
+            server: self.server.clone(),
             last_error: self.last_error.clone(),
             connections: self.connections,
             failed_attempts: self.failed_attempts,

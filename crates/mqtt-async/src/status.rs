@@ -45,6 +45,9 @@ pub struct Status {
     pub phase: Phase,
     /// The present connection.
     pub connected: Option<Connected>,
+    /// The name of the server that this connection, or the last attempt, was directed to, by a redirect or by
+    /// the hook [`before_connect`](crate::Driver::before_connect); `None`: the connector chose.
+    pub server: Option<Arc<str>>,
     /// Why the last connection ended or could not be made.
     pub last_error: Option<Error>,
     /// How many connections the server has accepted.
@@ -82,6 +85,15 @@ pub enum Event {
         failed: u32,
         /// How long the driver waits before it tries again; `None`: it ends.
         retry_in: Option<Duration>,
+    },
+    /// The server has sent the client to another one, and it goes there: see
+    /// [`Redirects`](crate::Redirects). It follows on the `Disconnected` or `AttemptFailed` that brought it.
+    Redirected {
+        /// The servers that are tried, in turn.
+        servers: Arc<[Arc<str>]>,
+        /// Whether this holds from now on (0x9D Server moved), or for one connection (0x9C Use another
+        /// server).
+        permanent: bool,
     },
     /// The server has answered for filters that were subscribed to anew; there may be several of these for
     /// one connection.
@@ -160,7 +172,7 @@ impl Losses {
             Error::Io(_) | Error::Eof { .. } => &mut self.transport,
             Error::Timeout(_) => &mut self.timeout,
             Error::NotMqtt(_) | Error::Protocol(_) => &mut self.protocol,
-            Error::Config(_) | Error::Other(_) => &mut self.other,
+            Error::Config(_) | Error::Redirect(_) | Error::Other(_) => &mut self.other,
         } += 1;
     }
 }

@@ -102,7 +102,7 @@ impl<C: Connector, T> Driver<C, T> {
 
 impl<C: Connector, T: Timer> Driver<C, T> {
     /// Begins an attempt to connect.
-    pub(super) fn begin(&mut self) {
+    pub(super) fn begin(&mut self) -> Flow {
         let attempt = {
             let mut state = self.shared.lock();
             state.set_phase(Phase::Connecting);
@@ -111,7 +111,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
                 last_error: state.last_error.clone(),
                 version: state.session.config().version,
                 connect: state.session.config().connect.clone(),
-                server: None,
+                server: self.route.target().map(|server| server.to_string()),
             })
         };
         self.tell();
@@ -119,8 +119,9 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             (Some(hook), Some(attempt)) => {
                 let future = hook(attempt);
                 self.stage = Stage::Preparing(future, self.connect_deadline());
+                Flow::Again
             }
-            _ => self.dial(),
+            _ => self.dial_to(self.route.target().map(|server| server.to_string())),
         }
     }
 
@@ -150,16 +151,10 @@ impl<C: Connector, T: Timer> Driver<C, T> {
     fn prepared(&mut self, attempt: Attempt) -> Flow {
         let Attempt { version, connect, server, .. } = attempt;
         self.configure(version, connect);
-        if let Some(server) = server
-            && let Err(error) = self.connector.select(&server)
-        {
-            return self.lost(Error::Connect(Arc::new(error)), None);
-        }
-        self.dial();
-        Flow::Again
+        self.dial_to(server)
     }
 
-    fn dial(&mut self) {
+    pub(super) fn dial(&mut self) {
         let progress = Progress::default();
         let future = Box::pin(self.connector.connect(&progress));
         let deadline = self.connect_deadline();

@@ -20,6 +20,8 @@ pub enum Greeting {
     Mqtt,
     /// A CONNACK that refuses.
     Refuse(ReasonCode),
+    /// The same, with what else it says.
+    RefuseWith(Box<ConnAck>),
     /// The end of the transport.
     Nothing,
     /// Silence.
@@ -55,6 +57,8 @@ pub enum Seen {
 #[derive(Debug, Default)]
 pub struct Script {
     pub greeting: Greeting,
+    /// The greetings of the next connections; `greeting` is that of the last one then.
+    pub greetings: VecDeque<Greeting>,
     /// Refuse MQTT 5.0, with these bytes.
     pub refuse_v5: Option<Vec<u8>>,
     /// What CONNACK says besides.
@@ -151,6 +155,9 @@ impl Server {
     pub fn serve<Io: AsyncRead + AsyncWrite + Unpin>(&self, io: Io) -> Connection<Io> {
         let number = self.script(|script| {
             script.connections += 1;
+            if let Some(greeting) = script.greetings.pop_front() {
+                script.greeting = greeting;
+            }
             script.connections
         });
         let mut session = Session::new(self.script(|script| script.config.clone()));
@@ -211,8 +218,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                     server.script(|script| script.raw = Some(bytes));
                     return;
                 }
-                if let Greeting::Refuse(reason) = greeting {
-                    session.refuse(ConnAck::new(reason), Instant::EPOCH).unwrap();
+                let refusal = match greeting {
+                    Greeting::Refuse(reason) => Some(ConnAck::new(reason)),
+                    Greeting::RefuseWith(connack) => Some(*connack),
+                    _ => None,
+                };
+                if let Some(connack) = refusal {
+                    session.refuse(connack, Instant::EPOCH).unwrap();
                     return;
                 }
                 let (connack, kept) = server.script(|script| {
