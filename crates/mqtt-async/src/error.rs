@@ -380,8 +380,8 @@ impl StdError for CommandError {
 pub enum TokenError {
     /// The server answered, and the answer is a failure.
     Rejected(Box<Rejected>),
-    /// The session gave it up: the session was lost, the message expired, or a new connection permits
-    /// less.
+    /// The session gave it up: the session was lost, the message expired, a new connection permits less,
+    /// or, at QoS 0, the connection broke before the message was written.
     Failed(Failure),
     /// The server has lost the session and the subscription with it, and
     /// [`Config::resubscribe`](crate::Config::resubscribe) says not to subscribe anew: subscribe again.
@@ -428,7 +428,9 @@ impl TokenError {
                         | ReasonCode::QUOTA_EXCEEDED
                 )
             ),
-            TokenError::Failed(failure) => matches!(failure, Failure::SessionLost),
+            TokenError::Failed(failure) => {
+                matches!(failure, Failure::SessionLost | Failure::NotWritten)
+            }
             TokenError::SubscriptionLost => true,
             _ => false,
         }

@@ -115,7 +115,8 @@ pub struct Stats {
     pub held_bytes: usize,
     /// How many SUBSCRIBE and UNSUBSCRIBE have no answer yet.
     pub requests: usize,
-    /// How many messages the server has taken; those of QoS 0 count when they are handed to the connection.
+    /// How many messages the server has taken; those of QoS 0 count when they are
+    /// written to the transport.
     pub acked: u64,
     /// How many messages the server has rejected.
     pub rejected: u64,

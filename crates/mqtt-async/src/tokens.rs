@@ -112,10 +112,11 @@ impl Drop for Observer {
     }
 }
 
-/// Resolves when the message has its final answer: QoS 0 was handed to the connection, QoS 1 had its
-/// PUBACK, QoS 2 its PUBCOMP; MQTT 5.0 section 4.3.
+/// Resolves when the message has its final answer: the transport has taken all bytes of QoS 0, QoS 1 had
+/// its PUBACK, QoS 2 its PUBCOMP; MQTT 5.0 section 4.3.
 ///
-/// It survives reconnects. An answer that is a failure is [`TokenError::Rejected`]. Dropping it changes
+/// It survives reconnects, but at QoS 0 a message that was partly written when the connection broke ends
+/// as [`Failure::NotWritten`](crate::Failure::NotWritten). An answer that is a failure is [`TokenError::Rejected`]. Dropping it changes
 /// nothing about the message; [`cancel`](Publishing::cancel) does.
 ///
 /// ```

@@ -151,7 +151,20 @@ impl<R: Role> Session<R> {
         self.core.input(&mut self.role, input, now);
     }
 
+    /// Tells how far the output buffer has been written: messages of QoS 0 whose packets were taken out of
+    /// it whole are [`Published`](Event::Published).
+    ///
+    /// [`poll_transmit`](Session::poll_transmit) sees the same. This is for after the end of the session's
+    /// part, while what is left in the buffer is written, and right before
+    /// [`handle_eof`](Session::handle_eof), which gives up what was not written.
+    pub fn handle_written(&mut self, out: &TxBuf) {
+        self.core.written(out);
+    }
+
     /// Tells that the transport has ended, in whatever way.
+    ///
+    /// It has an effect after [`Event::Closed`] as well: messages of QoS 0 that were not written by then
+    /// end as [`Failure::NotWritten`].
     pub fn handle_eof(&mut self, now: Instant) {
         self.core.advance(now);
         self.core.eof();
@@ -198,7 +211,8 @@ impl<R: Role> Session<R> {
     /// messages, as long as the peer's Receive Maximum permits; DISCONNECT. Before CONNACK there is
     /// nothing but the first kind.
     ///
-    /// Call it again when `out` has been written: it watches whether writing gets on, and ends a
+    /// Call it again when `out` has been written, with the same buffer for the life of a connection: it
+    /// watches whether writing gets on, says which messages of QoS 0 have been written, and ends a
     /// connection whose transport takes nothing for longer than the write timeout.
     pub fn poll_transmit(&mut self, out: &mut TxBuf, now: Instant) -> bool {
         let now = self.core.advance(now);

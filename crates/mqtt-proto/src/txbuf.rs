@@ -42,6 +42,8 @@ pub struct TxBuf {
     limit: usize,
     /// How much was ever taken out: by it a session sees whether writing gets on.
     progress: u64,
+    /// Whether something was thrown away: it is empty then, and nothing of it was written.
+    torn: bool,
 }
 
 impl fmt::Debug for TxBuf {
@@ -75,6 +77,7 @@ impl TxBuf {
             len: 0,
             limit,
             progress: 0,
+            torn: false,
         }
     }
 
@@ -100,6 +103,7 @@ impl TxBuf {
 
     /// Throws everything away, as when the connection is gone.
     pub fn clear(&mut self) {
+        self.torn |= !self.is_empty();
         self.payloads.clear();
         self.len = 0;
         self.run_empty();
@@ -113,6 +117,18 @@ impl TxBuf {
     /// Returns how many bytes were ever taken out.
     pub(crate) const fn progress(&self) -> u64 {
         self.progress
+    }
+
+    /// Tells whether all that was ever put in has been taken out.
+    #[inline]
+    pub(crate) const fn is_written(&self) -> bool {
+        self.is_empty() && !self.torn
+    }
+
+    /// Returns the place behind the last byte, counted from the first byte that was ever taken out.
+    #[inline]
+    pub(crate) const fn end(&self) -> u64 {
+        self.progress.wrapping_add(self.len as u64)
     }
 
     #[inline]

@@ -47,6 +47,8 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         let aborted = {
             let mut state = self.shared.lock();
             self.close_by = state.look(now);
+            state.session.handle_written(&ending.link.out);
+            state.handle_events(&mut self.woken);
             self.evicted = state.log.tell(&mut self.woken);
             state.close == Close::Abort
         };
@@ -60,14 +62,18 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             return if step.is_ready() { Flow::Again } else { Flow::SleepUntil(deadline) };
         }
         let Ending { mut link, error, since, .. } = ending;
-        let moved = link.take_moved();
-        drop(link);
         let requested = matches!(error, Error::Other(mqtt_proto::CloseReason::Requested));
         let close = {
             let mut state = self.shared.lock();
-            state.count_bytes(moved);
+            state.count_bytes(link.take_moved());
+            // Messages of QoS 0 that were not written have to be told so.
+            state.session.handle_written(&link.out);
+            state.session.handle_eof(self.shared.instant(now));
+            state.handle_events(&mut self.woken);
             state.close
         };
+        drop(link);
+        self.wake();
         match close {
             Close::Now | Close::Late | Close::Abort => self.end(End::Closed),
             Close::WhenIdle if requested => self.end(End::Closed),

@@ -94,6 +94,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         let mut guard = self.shared.lock();
         let state = &mut *guard;
         self.close_by = state.look(now);
+        state.session.handle_written(&running.link.out);
         if mem::take(&mut running.fresh) {
             state.session.handle_input(&mut running.link.input, at);
         }

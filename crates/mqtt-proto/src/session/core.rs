@@ -14,13 +14,14 @@ use super::event::Event;
 use super::inbound::{Arrivals, Inbound};
 use super::limits::Limits;
 use super::link::{Link, Phase, Reply};
-use super::outbound::{Outbound, Sending};
+use super::outbound::{Outbound, Sending, published};
 use super::store::{Record, RecordError, StoreKey, StoreOp, StoreSeq, read};
 use super::timers::Timer;
 use crate::codec;
-use crate::packet::{Auth, Disconnect, Packet, Publish, Will};
+use crate::packet::{AckProperties, Auth, Disconnect, Packet, Publish, Will};
 use crate::reason::ReasonCode;
 use crate::time::Instant;
+use crate::txbuf::TxBuf;
 use crate::types::{PacketId, PacketType, QoS, Token, Version};
 
 mod receive;
@@ -161,12 +162,14 @@ impl Core {
     pub(super) fn new(mut state: SessionState, settings: Settings) -> Core {
         state.outbound.journal.on = settings.journal;
         state.outbound.start_ids_at(settings.first_packet_id);
+        let mut events = VecDeque::new();
+        state.outbound.fail_unwritten(&mut events);
         Core {
             settings,
             state,
             connection: None,
             last_words: VecDeque::new(),
-            events: VecDeque::new(),
+            events,
             now: Instant::EPOCH,
             refused: None,
         }
@@ -228,6 +231,7 @@ impl Core {
         let old = core::mem::replace(&mut self.state, state.unwrap_or_default());
         self.state.outbound.journal.on = self.settings.journal;
         self.state.outbound.succeed(&old.outbound, &mut self.events);
+        self.state.outbound.fail_unwritten(&mut self.events);
         self.state.inbound.succeed(&old.inbound);
         self.state.links = self.state.links.max(old.links);
         self.make_writable();
@@ -307,6 +311,11 @@ impl Core {
     pub(super) fn eof(&mut self) {
         self.last_words.clear();
         self.end(CloseReason::Eof);
+        self.state.outbound.fail_unwritten(&mut self.events);
+    }
+
+    pub(super) fn written(&mut self, out: &TxBuf) {
+        self.state.outbound.note_written(out);
     }
 
     /// Lets what may be sent now go before, and sends that last.
@@ -383,12 +392,13 @@ impl Core {
 
     #[inline]
     pub(super) fn poll_event(&mut self) -> Option<Event> {
-        let event = self.events.pop_front();
-        if event.is_none() {
-            // Idle: what a burst needed is given back.
-            self.events.shrink_to(2);
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
         }
-        event
+        // Idle: what a burst needed is given back.
+        self.events.shrink_to(2);
+        let token = self.state.outbound.next_written()?;
+        Some(published(token, ReasonCode::SUCCESS, AckProperties::NONE))
     }
 
     pub(super) fn poll_round_trip(&mut self) -> Option<Duration> {
@@ -414,7 +424,10 @@ impl Core {
     pub(super) fn is_idle(&self) -> bool {
         let arrivals = self.connection.as_ref().map(|connection| &connection.arrivals);
         let replies = self.link().is_some_and(|link| !link.replies.is_empty());
-        self.state.outbound.is_empty() && !self.state.inbound.owes(arrivals) && !replies
+        self.state.outbound.is_empty()
+            && self.state.outbound.is_written()
+            && !self.state.inbound.owes(arrivals)
+            && !replies
     }
 
     pub(super) fn limits(&self) -> Option<&Limits> {

@@ -119,6 +119,9 @@ impl From<EncodeError> for CommandError {
 pub enum Failure {
     /// The server lost the session while a QoS 2 message was under way: it may have been delivered.
     SessionLost,
+    /// The connection ended before the transport had taken the whole packet: the peer has not got this
+    /// message, which is of QoS 0 and therefore not sent again.
+    NotWritten,
     /// The Message Expiry Interval ran out before the message could be sent.
     Expired,
     /// The packet exceeds the Maximum Packet Size of the connection that was made meanwhile.
@@ -139,6 +142,9 @@ impl fmt::Display for Failure {
         match self {
             Failure::SessionLost => f.write_str(
                 "the server lost the session: nobody knows whether the message was delivered",
+            ),
+            Failure::NotWritten => f.write_str(
+                "the connection ended before the message was written; at QoS 0 it is not sent again",
             ),
             Failure::Expired => f.write_str("the message expired before it could be sent"),
             Failure::TooLarge { size, limit } => too_large(f, *size, *limit),

@@ -37,7 +37,7 @@ pub enum Event {
         /// What the peer said: Success, or No matching subscribers.
         reason: ReasonCode,
     },
-    /// A message has its final answer: QoS 0 was handed to the output buffer, QoS 1 had its PUBACK,
+    /// A message has its final answer: QoS 0 was taken out of the output buffer, QoS 1 had its PUBACK,
     /// QoS 2 its PUBCOMP or a PUBREC with an error.
     Published {
         /// What [`publish`](crate::Session::publish) returned.

@@ -24,9 +24,11 @@ mod answers;
 mod probe;
 mod requests;
 mod resume;
+mod unwritten;
 
 use probe::Probe;
 pub(super) use requests::Request;
+use unwritten::Unwritten;
 
 /// What the session remembers of outbound messages, whatever becomes of the connection.
 #[derive(Debug, Default)]
@@ -41,6 +43,7 @@ pub(super) struct Outbound {
     /// Messages and bytes in `queue` and `in_flight`.
     held: usize,
     held_bytes: usize,
+    unwritten: Unwritten,
     /// Requests that were sent and have no answer.
     requests_in_flight: usize,
     last_token: u64,
@@ -282,7 +285,7 @@ impl Outbound {
                 }
                 (Ok(()), None) => {
                     self.release(size);
-                    events.push_back(published(token, ReasonCode::SUCCESS, AckProperties::NONE));
+                    self.unwritten.push(token, out);
                     return true;
                 }
                 (Err(error), id) => {
@@ -322,7 +325,7 @@ impl Outbound {
     }
 }
 
-fn published(token: Token, reason: ReasonCode, properties: AckProperties) -> Event {
+pub(super) fn published(token: Token, reason: ReasonCode, properties: AckProperties) -> Event {
     Event::Published { token, reason, properties }
 }
 

@@ -428,7 +428,7 @@ fn writable_follows_whatever_made_room() {
     assert!(!full(&mut solo, &sized(10, QoS::AtMostOnce)));
     assert!(full(&mut solo, &publish()));
     solo.sent();
-    assert!(matches!(solo.events()[..], [Event::Published { .. }, Event::Writable]));
+    assert!(matches!(solo.events()[..], [Event::Writable, Event::Published { .. }]));
     let mut solo = bounded(1, 1000);
     assert!(!full(&mut solo, &publish()));
     solo.sent();

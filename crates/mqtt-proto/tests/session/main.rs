@@ -26,4 +26,5 @@ mod round_trip;
 mod server;
 mod stall;
 mod store;
+mod unwritten;
 mod v311;

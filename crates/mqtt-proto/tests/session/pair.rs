@@ -175,6 +175,8 @@ impl Pair {
     /// Cuts the transport: what is on the way is lost.
     pub fn cut(&mut self) {
         self.open = false;
+        self.client.handle_written(&self.to_server.out);
+        self.server.handle_written(&self.to_client.out);
         self.client.handle_eof(self.now);
         self.server.handle_eof(self.now);
         self.take_events();

@@ -450,6 +450,7 @@ fn published_means_taken(number: u64, entry: &Entry, error: bool) -> Check {
 fn failure_has_a_cause(number: u64, entry: &Entry, failure: &Failure, now: Instant) -> Check {
     let cause = match failure {
         Failure::SessionLost => entry.doomed,
+        Failure::NotWritten => entry.qos == QoS::AtMostOnce && entry.sent,
         Failure::Expired => !entry.sent && entry.expires.is_some_and(|at| at <= now),
         Failure::TooLarge { size, limit } => *size > *limit as usize,
         Failure::NotSupported(_) => true,

@@ -105,6 +105,7 @@ impl Core {
     }
 
     pub(in crate::session) fn transmit(&mut self, out: &mut TxBuf, now: Instant) -> bool {
+        self.written(out);
         if self.is_write_stalled(out, now) {
             self.end(CloseReason::Timeout(Timeout::Write));
         }
