@@ -292,6 +292,10 @@ impl Client {
         Closing::new(shared)
     }
 
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.0
+    }
+
     /// Returns how the client stands now.
     pub fn status(&self) -> Status {
         self.0.shared().lock().status()

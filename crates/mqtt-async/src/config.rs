@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use mqtt_proto::{ClientConfig, PacketId, Text, TextError, Version};
+use mqtt_proto::{ClientConfig, PacketId, Text, TextError, TopicName, Version};
 
 use crate::random::Random;
 use crate::redirect::Redirects;
@@ -57,6 +57,8 @@ pub struct Config {
     pub fall_back_to_v311: bool,
     /// Bounds on what came in and was not taken yet.
     pub inbound: Inbound,
+    /// How requests are made, and how many at a time.
+    pub requests: Requests,
     /// Whether the application acknowledges each message of QoS 1 and 2 itself; default no: a message is
     /// acknowledged when the application takes it out of [`Messages`](crate::Messages).
     ///
@@ -87,6 +89,7 @@ impl Config {
             redirects: None,
             fall_back_to_v311: false,
             inbound: Inbound::default(),
+            requests: Requests::default(),
             manual_ack: false,
             copy_up_to: 1024,
         }
@@ -225,8 +228,8 @@ impl Default for StageTimeouts {
 /// with fewer messages than Receive Maximum, or a server of MQTT 3.x, which has none), reading stops until
 /// the application has taken some; this stops all streams, since there is one connection. One
 /// block is then read whenever the keep alive is due, so that the connection stays. Reading goes
-/// on beyond the bound while commands of this side wait for their answers, which stand behind the
-/// messages: a task that waits for one before it takes the next message would wait for ever. A server of
+/// on beyond the bound while commands of this side wait for their answers, or requests for their responses,
+/// which stand behind the messages: a task that waits for one before it takes the next message would wait for ever. A server of
 /// MQTT 3.x can then send 65,535 messages at most, the number of packet identifiers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -266,6 +269,41 @@ pub enum Overflow {
 impl Default for Inbound {
     fn default() -> Inbound {
         Inbound { messages: 1024, bytes: 16 * 1024 * 1024, overflow: Overflow::Block }
+    }
+}
+
+/// How requests are made: see [`Client::request`](crate::Client::request).
+///
+/// ```
+/// use mqtt_async::{Config, TopicName, Version};
+///
+/// let mut config = Config::new(Version::V5).client_id("panel-1")?;
+/// config.requests.outstanding = 16;
+/// config.requests.prefix = Some(TopicName::new("plant/responses")?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Requests {
+    /// The most requests whose response has not been taken yet; default 1,024. Zero is as one.
+    ///
+    /// Each holds its message until that is sent, and then one response at most, which may be as large as
+    /// [`ClientConfig::maximum_packet_size`].
+    pub outstanding: usize,
+    /// What the response topic of the client begins with; default `None`: `response`.
+    ///
+    /// Response Information of the server is used instead where there is some: see
+    /// [`Client::request`](crate::Client::request).
+    pub prefix: Option<TopicName>,
+    /// Whether requests name their response topic in their own topic in MQTT 5.0 as well, as they have to
+    /// in MQTT 3.x, so that a responder that speaks MQTT 3.1.1 can answer; default no. See
+    /// [`Client::request`](crate::Client::request).
+    pub in_topic: bool,
+}
+
+impl Default for Requests {
+    fn default() -> Requests {
+        Requests { outstanding: 1024, prefix: None, in_topic: false }
     }
 }
 

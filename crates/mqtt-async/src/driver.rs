@@ -57,7 +57,7 @@ pub struct Driver<C: Connector, T> {
     /// Whom to wake behind the lock; kept for its capacity.
     woken: Vec<Waker>,
     /// When to look at the state again, for its own reasons.
-    close_by: Option<Instant>,
+    look_by: Option<Instant>,
     /// What to drop behind the lock.
     evicted: Vec<Event>,
     result: Option<Result<(), Error>>,
@@ -100,7 +100,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             attempt: None,
             random: Random::new(),
             woken: Vec::new(),
-            close_by: None,
+            look_by: None,
             evicted: Vec::new(),
             result: None,
         }
@@ -122,7 +122,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         let (close, busy) = {
             let now = self.timer.now();
             let mut state = self.shared.lock();
-            self.close_by = state.look(now);
+            self.look_by = state.look(now, &mut self.woken);
             if state.close == Close::No || until.is_some() {
                 state.set_phase(if until.is_some() { Phase::Waiting } else { Phase::Connecting });
             }
@@ -249,8 +249,8 @@ impl<C: Connector, T: Timer> Future for Driver<C, T> {
             }
             let deadline = match driver.round(cx) {
                 Flow::Again => continue,
-                Flow::Sleep => driver.close_by,
-                Flow::SleepUntil(deadline) => driver.close_by.into_iter().chain([deadline]).min(),
+                Flow::Sleep => driver.look_by,
+                Flow::SleepUntil(deadline) => driver.look_by.into_iter().chain([deadline]).min(),
             };
             let sleeps = deadline.is_none_or(|at| driver.timer.poll_until(at, cx).is_pending());
             if sleeps && driver.shared.sleep(cx.waker().clone()) {

@@ -10,8 +10,11 @@ use mqtt_proto::{
 };
 
 use crate::redirect::{RedirectError, RedirectFault};
-
 use crate::stage::ConnectStage;
+
+mod request;
+
+pub use request::RequestError;
 
 /// Tells why a connection could not be made or has ended, and why the driver gave up.
 #[derive(Clone, Debug)]
@@ -488,6 +491,7 @@ mod tests {
         check::<PublishError>();
         check::<CommandError>();
         check::<TokenError>();
+        check::<RequestError>();
     }
 
     #[test]

@@ -55,6 +55,7 @@ mod message;
 mod queue;
 mod random;
 mod redirect;
+mod request;
 mod router;
 mod shared;
 mod shutdown;
@@ -75,7 +76,7 @@ pub use mqtt_proto::{
 
 pub use crate::client::{Client, IntoTopicFilter, IntoTopicName};
 pub use crate::config::{
-    Backoff, Config, Inbound, Overflow, Resubscribe, ResubscribeOrder, StageTimeouts,
+    Backoff, Config, Inbound, Overflow, Requests, Resubscribe, ResubscribeOrder, StageTimeouts,
 };
 pub use crate::connect::{Connector, Servers};
 #[cfg(feature = "async-io")]
@@ -83,14 +84,15 @@ pub use crate::connect::{Socket, Tcp, TcpStream};
 #[cfg(all(unix, feature = "async-io"))]
 pub use crate::connect::{Unix, UnixStream};
 pub use crate::driver::Driver;
-pub use crate::error::{CommandError, Error, PublishError, Rejected, TokenError};
+pub use crate::error::{CommandError, Error, PublishError, Rejected, RequestError, TokenError};
 pub use crate::events::{Events, StatusChanges};
 pub use crate::hooks::{Attempt, HookError};
 pub use crate::message::{Listening, Message, Messages, Next, Subscription};
 pub use crate::redirect::{RedirectError, RedirectFault, Redirects};
+pub use crate::request::Requesting;
 pub use crate::shutdown::{Report, Shutdown};
 pub use crate::stage::{ConnectStage, Progress};
-pub use crate::status::{Connected, Event, Losses, Phase, RoundTrips, Stats, Status};
+pub use crate::status::{Calls, Connected, Event, Losses, Phase, RoundTrips, Stats, Status};
 #[cfg(feature = "async-io")]
 pub use crate::time::AsyncIoTimer;
 pub use crate::time::{Clock, Timer};

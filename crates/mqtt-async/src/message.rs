@@ -24,6 +24,11 @@ pub struct Message {
 }
 
 impl Message {
+    /// Returns a message that has its acknowledgement.
+    pub(crate) fn acknowledged(packet: PublishPacket) -> Message {
+        Message { packet, ack: None }
+    }
+
     /// Returns the Topic Name.
     pub fn topic(&self) -> &str {
         self.packet.topic()

@@ -21,12 +21,14 @@ use crate::status::{Connected, Counts, Event as Happening, Phase, Stats, Status}
 use crate::time::Clock;
 
 mod log;
+mod requests;
 mod slots;
 mod streams;
 mod subscriptions;
 mod wakers;
 
 use log::Log;
+pub(crate) use requests::{Calling, MARK, Pending};
 pub(crate) use slots::{Answer, Slot, Slots};
 use subscriptions::Subscriptions;
 pub(crate) use wakers::{Key, Wakers};
@@ -78,6 +80,7 @@ pub(crate) struct State {
     resubscribe_order: ResubscribeOrder,
     pub(crate) log: Log,
     pub(crate) counts: Counts,
+    pub(crate) calling: Calling,
 }
 
 /// Whether somebody wants the client to end.
@@ -154,6 +157,7 @@ impl Shared {
                 resubscribe_order: config.resubscribe_order,
                 log: Log::default(),
                 counts: Counts::default(),
+                calling: Calling::new(config.requests, config.copy_up_to),
             }),
         }
     }
@@ -232,17 +236,9 @@ impl Shared {
             if state.is_closing() {
                 return Err(PublishError::Closed(Box::new(publish)));
             }
-            match state.session.publish(publish, now) {
-                Ok(token) => {
-                    state.slots.insert(token);
-                    Ok(token)
-                }
-                Err(error) => {
-                    let error = PublishError::from(error);
-                    state.full |= matches!(error, PublishError::Full(_));
-                    Err(error)
-                }
-            }
+            let token = state.publish(publish, now)?;
+            state.slots.insert(token);
+            Ok(token)
         })
     }
 }
@@ -254,14 +250,28 @@ impl State {
         self.driver.take()
     }
 
+    /// Gives a message to the session.
+    fn publish(
+        &mut self,
+        publish: Publish,
+        now: mqtt_proto::Instant,
+    ) -> Result<Token, PublishError> {
+        self.session.publish(publish, now).map_err(|error| {
+            let error = PublishError::from(error);
+            self.full |= matches!(error, PublishError::Full(_));
+            error
+        })
+    }
+
     /// The driver looks now: what comes later has to wake it. Returns when it has to look again.
-    pub(crate) fn look(&mut self, now: Instant) -> Option<Instant> {
+    pub(crate) fn look(&mut self, now: Instant, woken: &mut Vec<Waker>) -> Option<Instant> {
         self.dirty = false;
         if self.close_by.is_some_and(|by| now >= by) {
             self.close_by = None;
             self.close = self.close.max(Close::Late);
         }
-        self.close_by
+        let due = self.calling.expire(now, woken);
+        self.close_by.into_iter().chain(due).min()
     }
 
     /// Takes the session out, with what it holds; the client has ended.
@@ -277,7 +287,9 @@ impl State {
     /// Tells whether something was accepted that has no outcome yet.
     pub(crate) fn is_busy(&self) -> bool {
         let stats = self.session.stats();
-        stats.queued + stats.in_flight + stats.requests > 0
+        // Who ends the client now does not wait for responses.
+        let awaits = self.close <= Close::WhenIdle && self.calling.awaited() > 0;
+        awaits || stats.queued + stats.in_flight + stats.requests > 0
     }
 
     pub(crate) fn subscribe(&mut self, subscribe: Subscribe) -> Result<Token, CommandError> {
@@ -336,6 +348,7 @@ impl State {
             connections: self.connections,
             losses,
             round_trips,
+            calls: self.calling.calls(),
         }
     }
 
@@ -403,6 +416,7 @@ impl State {
                 }
                 Event::Connected { resumed, connack } => {
                     self.router.reconnected(resumed);
+                    self.calling.connected(connack.response_information.as_ref());
                     match self.resubscribe {
                         Resubscribe::OnNewSession if resumed => {}
                         Resubscribe::OnNewSession | Resubscribe::Always => {
@@ -439,6 +453,8 @@ impl State {
             self.counts.round_trips.record(round_trip);
         }
         self.renew_and_release();
+        // What lets requests go is read, and the session was told when.
+        self.serve_requests(mqtt_proto::Instant::EPOCH, woken);
         if arrived {
             self.readers.take(woken);
         }
@@ -469,6 +485,7 @@ impl State {
         self.readers.take(woken);
         self.log.watchers.take(woken);
         self.router.take_wakers(woken);
+        self.calling.take_wakers(woken);
     }
 }
 

@@ -132,6 +132,28 @@ pub struct Stats {
     pub losses: Losses,
     /// How long the server took to answer messages.
     pub round_trips: RoundTrips,
+    /// What became of requests and responses.
+    pub calls: Calls,
+}
+
+/// What became of requests: see [`Client::request`](crate::Client::request).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Calls {
+    /// How many requests wait for a response now.
+    pub awaited: usize,
+    /// How many responses came in time.
+    pub responses: u64,
+    /// How many requests had no response in time.
+    pub timed_out: u64,
+    /// How many responses came when nobody waited any more: the request had timed out, or its future had
+    /// been dropped. Dropped.
+    pub late: u64,
+    /// How many responses came to a request that had one, as far as that is remembered: for the last 128.
+    /// What is not remembered counts as late. Dropped.
+    pub duplicates: u64,
+    /// How many messages came to a response topic that answer no request of this client. Dropped.
+    pub strays: u64,
 }
 
 /// How often a connection was lost or could not be made, by its cause; see [`Error`].

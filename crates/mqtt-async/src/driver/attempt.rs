@@ -192,9 +192,13 @@ impl<C: Connector, T: Timer> Driver<C, T> {
     /// Tells whether the client was closed and nothing that waits is worth the attempt.
     pub(super) fn is_unwanted(&mut self) -> bool {
         let now = self.timer.now();
-        let mut state = self.shared.lock();
-        self.close_by = state.look(now);
-        state.close >= Close::Late || (state.close != Close::No && !state.is_busy())
+        let unwanted = {
+            let mut state = self.shared.lock();
+            self.look_by = state.look(now, &mut self.woken);
+            state.close >= Close::Late || (state.close != Close::No && !state.is_busy())
+        };
+        self.wake();
+        unwanted
     }
 
     /// Goes on with MQTT 3.1.1 if that is what the server wants and the application permits; tells whether.

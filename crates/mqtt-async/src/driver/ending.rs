@@ -46,7 +46,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         let now = self.timer.now();
         let aborted = {
             let mut state = self.shared.lock();
-            self.close_by = state.look(now);
+            self.look_by = state.look(now, &mut self.woken);
             state.session.handle_written(&ending.link.out);
             state.handle_events(&mut self.woken);
             self.evicted = state.log.tell(&mut self.woken);

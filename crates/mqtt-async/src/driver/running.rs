@@ -93,7 +93,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         let at = self.shared.instant(now);
         let mut guard = self.shared.lock();
         let state = &mut *guard;
-        self.close_by = state.look(now);
+        self.look_by = state.look(now, &mut self.woken);
         state.session.handle_written(&running.link.out);
         if mem::take(&mut running.fresh) {
             state.session.handle_input(&mut running.link.input, at);
@@ -116,6 +116,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         }
         let mut aborted = state.close == Close::Abort;
         if state.close != Close::No && running.give_up.is_none() && closed.is_none() {
+            state.unsubscribe_from_responses();
             let busy = state.is_busy();
             let version = state.session.config().version;
             if state.with_will && !version.is_v5() {

@@ -19,7 +19,13 @@ pub(crate) enum Answer {
 ///
 /// The map keeps its capacity: a message whose token is dropped allocates nothing.
 #[derive(Debug, Default)]
-pub(crate) struct Slots(HashMap<u64, Slot, BuildHasherDefault<TokenHasher>>);
+pub(crate) struct Slots {
+    slots: HashMap<u64, Slot, BuildHasherDefault<TokenHasher>>,
+    /// The requests whose messages have no outcome yet, by the tokens of these.
+    requests: HashMap<u64, u64, BuildHasherDefault<TokenHasher>>,
+    /// What became of the messages of requests.
+    outcomes: Vec<(u64, Result<Answer, TokenError>)>,
+}
 
 #[derive(Debug)]
 pub(crate) enum Slot {
@@ -33,20 +39,30 @@ pub(crate) enum Slot {
 
 impl Slots {
     pub(crate) fn insert(&mut self, token: Token) {
-        self.0.insert(token.get(), Slot::Waiting { waker: None, received: None });
+        self.slots.insert(token.get(), Slot::Waiting { waker: None, received: None });
+    }
+
+    /// The message is that of a request; nobody else has its token.
+    pub(super) fn insert_request(&mut self, token: Token, request: u64) {
+        self.requests.insert(token.get(), request);
+    }
+
+    /// Takes what became of the messages of requests.
+    pub(super) fn take_outcomes(&mut self) -> Vec<(u64, Result<Answer, TokenError>)> {
+        std::mem::take(&mut self.outcomes)
     }
 
     /// Takes the slot out; to be dropped outside of the lock.
     pub(crate) fn remove(&mut self, token: Token) -> Option<Slot> {
-        let slot = self.0.remove(&token.get());
-        if self.0.is_empty() && self.0.capacity() > 1024 {
-            self.0.shrink_to(64);
+        let slot = self.slots.remove(&token.get());
+        if self.slots.is_empty() && self.slots.capacity() > 1024 {
+            self.slots.shrink_to(64);
         }
         slot
     }
 
     pub(crate) fn get_mut(&mut self, token: Token) -> Option<&mut Slot> {
-        self.0.get_mut(&token.get())
+        self.slots.get_mut(&token.get())
     }
 
     /// Stores an outcome, if somebody may still ask; returns who waits for it.
@@ -55,7 +71,11 @@ impl Slots {
         token: Token,
         result: Result<Answer, TokenError>,
     ) -> Option<Waker> {
-        match std::mem::replace(self.0.get_mut(&token.get())?, Slot::Done(result)) {
+        if let Some(request) = self.requests.remove(&token.get()) {
+            self.outcomes.push((request, result));
+            return None;
+        }
+        match std::mem::replace(self.slots.get_mut(&token.get())?, Slot::Done(result)) {
             Slot::Waiting { waker, .. } => waker,
             Slot::Done(_) => None,
         }
@@ -63,7 +83,7 @@ impl Slots {
 
     /// Notes what PUBREC said, if somebody may still ask; returns who waits.
     pub(crate) fn received(&mut self, token: Token, reason: ReasonCode) -> Option<Waker> {
-        match self.0.get_mut(&token.get())? {
+        match self.slots.get_mut(&token.get())? {
             Slot::Waiting { waker, received } => {
                 *received = Some(reason);
                 waker.take()
@@ -74,7 +94,7 @@ impl Slots {
 
     /// Takes all wakers out.
     pub(crate) fn take_wakers(&mut self, into: &mut Vec<Waker>) {
-        for slot in self.0.values_mut() {
+        for slot in self.slots.values_mut() {
             if let Slot::Waiting { waker, .. } = slot {
                 into.extend(waker.take());
             }

@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod pipe;
+pub mod requests;
 pub mod runtime;
 pub mod server;
 pub mod streams;

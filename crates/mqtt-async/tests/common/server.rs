@@ -90,6 +90,8 @@ pub struct Script {
     pub disconnect: Option<ReasonCode>,
     pub seen: Vec<Seen>,
     pub connects: Vec<mqtt_proto::Connect>,
+    /// The messages that came in, with their properties.
+    pub published: Vec<Publish>,
     /// The Subscription Identifiers of the SUBSCRIBEs, in their order.
     pub identifiers: Vec<Option<u32>>,
     connections: u64,
@@ -272,6 +274,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                     dup: message.publish.dup(),
                 });
                 let cut = server.script(|script| {
+                    script.published.push(publish.clone());
                     let cut = script.cut_on_publish > 0;
                     script.cut_on_publish = script.cut_on_publish.saturating_sub(1);
                     cut

@@ -101,6 +101,10 @@ impl Watched {
     }
 
     /// Polls it; the driver has a waker of its own.
+    pub fn future<F: Future + Unpin>(future: &mut F) -> Watched {
+        Watched::poll(future)
+    }
+
     fn poll<F: Future + Unpin>(future: &mut F) -> Watched {
         let flag = Arc::new(Flag::default());
         let waker = Waker::from(Arc::clone(&flag));
