@@ -63,6 +63,17 @@ impl SessionState {
         Ok(state)
     }
 
+    /// Says that no connection has ever been accepted: then no message was sent, and none is in doubt.
+    ///
+    /// For whoever keeps that with the records of [`from_records`](SessionState::from_records). It has to be
+    /// durable that there was a connection before anything else leaves on the first one.
+    #[must_use]
+    pub fn never_connected(mut self) -> SessionState {
+        self.outbound.unsend();
+        self.links = 0;
+        self
+    }
+
     /// Returns the tokens of the messages that it holds, in their order.
     pub fn tokens(&self) -> Vec<Token> {
         self.messages().map(|(token, _)| token).collect()

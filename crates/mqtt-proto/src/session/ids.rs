@@ -90,6 +90,12 @@ impl Ids {
         true
     }
 
+    /// Keeps an identifier for what has lost its place.
+    pub(super) fn reassign(&mut self, id: PacketId) {
+        self.free(id);
+        self.put(id, Key::NONE);
+    }
+
     /// Enters an identifier that is known to be free.
     fn put(&mut self, id: PacketId, key: Key) {
         let (page, slot) = place(id.get());

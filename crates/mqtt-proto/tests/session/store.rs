@@ -308,6 +308,51 @@ fn what_was_taken_is_stored_while_its_answer_still_waits() {
 }
 
 #[test]
+fn what_was_stored_before_the_first_connection_is_not_in_doubt() {
+    for version in VERSIONS {
+        let mut session = Session::<Client>::new(config(version));
+        let mut disk = Disk::default();
+        for (text, qos) in [("1", QoS::AtLeastOnce), ("2", QoS::ExactlyOnce)] {
+            session.publish(message("up", text, qos), mqtt_proto::Instant::EPOCH).unwrap();
+        }
+        disk.write(&mut session);
+        while disk.sync_one().is_some() {}
+        let records = || {
+            let key = |key: &[u8; 9]| StoreKey::from_bytes(*key).unwrap();
+            disk.durable.iter().map(move |(bytes, record)| (key(bytes), record.clone()))
+        };
+        let state = SessionState::from_records(records()).unwrap().never_connected();
+        let tokens = state.tokens();
+        assert_eq!(tokens.len(), 2);
+        let mut pair = Pair::new(config(version));
+        pair.client = Session::with_state(config(version), state);
+        assert_eq!((pair.client.stats().queued, pair.client.stats().in_flight), (2, 0));
+        pair.open();
+        pair.settle();
+        // The server has no session, and yet nothing fails.
+        let sent = pair.sent_by_client();
+        let dups: Vec<bool> = sent
+            .iter()
+            .filter_map(|packet| match packet {
+                Packet::Publish(publish) => Some(publish.dup()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(dups, [false, false], "{version}: {sent:?}");
+        assert_eq!(Pair::payloads(&pair.server_messages), ["1", "2"]);
+        let mut later = Disk { durable: disk.durable.clone(), ..Disk::default() };
+        for turn in 0..200 {
+            step(&mut pair, &mut later, turn);
+        }
+        assert!(later.durable.is_empty() && pair.client.is_idle());
+
+        // Without that it is not known what the server has.
+        let state = SessionState::from_records(records()).unwrap();
+        assert_eq!(Session::<Client>::with_state(config(version), state).stats().in_flight, 2);
+    }
+}
+
+#[test]
 fn identifiers_begin_where_the_configuration_says_after_a_restart() {
     let first = |state: SessionState| {
         let first_packet_id = mqtt_proto::PacketId::new(700).unwrap();

@@ -11,7 +11,7 @@ use crate::session::alias::Aliases;
 use crate::session::error::Failure;
 use crate::session::event::Event;
 use crate::session::limits::Wire;
-use crate::session::list::{Key, relax};
+use crate::session::list::relax;
 use crate::session::store::{RecordError, StoreKey, StoreSeq};
 use crate::time::Instant;
 use crate::txbuf::TxBuf;
@@ -43,6 +43,31 @@ impl Outbound {
         self.held_bytes += size;
         self.last_token = self.last_token.max(token.0);
         Ok(())
+    }
+
+    /// Takes it that no message has ever been sent.
+    pub(in crate::session) fn unsend(&mut self) {
+        let mut at = self.in_flight.first();
+        while let Some(key) = at {
+            at = self.in_flight.next(key);
+            let is_publish = |entry: &&InFlight| matches!(entry.exchange, Exchange::Publish { .. });
+            if self.in_flight.get(key).filter(is_publish).is_some()
+                && let Some(InFlight { token, id, exchange, .. }) = self.in_flight.remove(key)
+                && let Exchange::Publish { publish, expires, size } = exchange
+            {
+                self.ids.reassign(id);
+                let (id, stored) = (Some(id), StoreSeq::default());
+                self.queue.push_back(Queued {
+                    token,
+                    publish,
+                    expires,
+                    size,
+                    sent: false,
+                    id,
+                    stored,
+                });
+            }
+        }
     }
 
     /// Begins a connection that goes on with what was sent before.
@@ -96,9 +121,9 @@ impl Outbound {
                 {
                     // Its record has the identifier, which is as good as another one.
                     let id = self.journal.on.then_some(entry.id);
-                    self.ids.free(entry.id);
-                    if let Some(id) = id {
-                        self.ids.assign(id, Key::NONE);
+                    match id {
+                        Some(id) => self.ids.reassign(id),
+                        None => self.ids.free(entry.id),
                     }
                     let stored = StoreSeq::default();
                     again.push(Queued { token, publish, expires, size, sent: true, id, stored });
