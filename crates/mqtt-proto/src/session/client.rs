@@ -207,13 +207,19 @@ impl Client {
         let broken = |rule| protocol(PacketType::Auth, rule, ReasonCode::PROTOCOL_ERROR);
         self.check_auth(auth.authentication_method.as_ref()).map_err(broken)?;
         let connecting = core.phase() == Phase::Connecting;
-        match auth.reason {
-            ReasonCode::CONTINUE_AUTHENTICATION => {}
-            ReasonCode::SUCCESS if !connecting => {}
-            _ => return Err(broken("a server sends only Continue, and Success once connected")),
+        let continues = auth.reason == ReasonCode::CONTINUE_AUTHENTICATION;
+        if !continues && (connecting || auth.reason != ReasonCode::SUCCESS) {
+            return Err(broken("a server sends only Continue, and Success once connected"));
         }
         if let Some(link) = core.link_mut() {
-            link.auth_owed = auth.reason == ReasonCode::CONTINUE_AUTHENTICATION;
+            if !connecting && !link.reauthenticating {
+                return Err(broken("the client has begun no re-authentication"));
+            }
+            if continues && link.auth_owed {
+                return Err(broken("the next step is the client's"));
+            }
+            link.auth_owed = continues;
+            link.reauthenticating &= continues;
             if connecting {
                 // The server is at it: the time begins anew with each step.
                 link.timers.set(Timer::Connect, Some(now + self.asked.connect_timeout));
@@ -338,11 +344,14 @@ impl Logic for Client {
 
     fn authenticate(&mut self, core: &mut Core, auth: Auth) -> Result<(), CommandError> {
         self.check_auth(auth.authentication_method.as_ref()).map_err(CommandError::Unexpected)?;
+        let again = auth.reason == ReasonCode::RE_AUTHENTICATE;
         let expected = match (core.phase(), auth.reason) {
             (Phase::Connecting | Phase::Connected, ReasonCode::CONTINUE_AUTHENTICATION) => {
                 core.link().is_some_and(|link| link.auth_owed)
             }
-            (Phase::Connected, ReasonCode::RE_AUTHENTICATE) => true,
+            (Phase::Connected, ReasonCode::RE_AUTHENTICATE) => {
+                core.link().is_some_and(|link| !link.reauthenticating)
+            }
             (Phase::Connecting | Phase::Connected, _) => false,
             _ => return Err(CommandError::NotConnected),
         };
@@ -354,6 +363,7 @@ impl Logic for Client {
         let packet = core.fit(Packet::Auth(Box::new(auth)))?;
         if let Some(link) = core.link_mut() {
             link.auth_owed = false;
+            link.reauthenticating |= again;
             link.handshake.push_back(packet);
         }
         Ok(())

@@ -65,6 +65,8 @@ pub(super) struct Link {
     pub(super) partial: usize,
     /// Whether the next step of an authentication is the client's.
     pub(super) auth_owed: bool,
+    /// Whether a re-authentication is under way (client).
+    pub(super) reauthenticating: bool,
     /// When something was last sent.
     pub(super) sent_at: Instant,
     /// How far writing had got when it was last looked at.
@@ -98,6 +100,7 @@ impl Link {
             forgotten: StoreSeq::default(),
             partial: 0,
             auth_owed: false,
+            reauthenticating: false,
             sent_at: Instant::EPOCH,
             write_progress: 0,
             problem_information: true,

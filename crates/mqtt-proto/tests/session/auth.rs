@@ -99,6 +99,7 @@ fn each_step_has_its_own_time() {
         client.wait(secs(9));
         client.feed(&Packet::Auth(Box::new(step(CONTINUE, "m", ""))));
         assert!(client.is_open());
+        client.session.authenticate(step(CONTINUE, "m", "")).unwrap();
     }
     client.wait(secs(10));
     assert!(matches!(client.all_closed()[..], [CloseReason::Timeout(Timeout::Connect)]));
@@ -179,6 +180,8 @@ fn without_a_method_or_with_another_there_is_no_auth() {
 
     let mut client = Solo::accepted(config("m"), connack("m"));
     client.session.authenticate(step(AGAIN, "other", "")).unwrap_err();
+    client.session.authenticate(step(AGAIN, "m", "")).unwrap();
+    client.sent();
     client.feed(&Packet::Auth(Box::new(step(CONTINUE, "other", ""))));
     client.closed_for(ReasonCode::PROTOCOL_ERROR);
     let mut server = serving("m");
@@ -240,6 +243,44 @@ fn re_authentication_while_messages_flow() {
     let mut client = Solo::accepted(config("m"), connack("m"));
     client.feed(&Packet::Auth(Box::new(step(AGAIN, "m", ""))));
     client.closed_for(ReasonCode::PROTOCOL_ERROR);
+}
+
+// covers: v5 X5-4.12.1-a
+#[test]
+fn nobody_takes_a_step_out_of_turn() {
+    // The server, unasked; and once more after the end.
+    for reason in [CONTINUE, SUCCESS] {
+        for before in [false, true] {
+            let mut client = Solo::accepted(config("m"), connack("m"));
+            if before {
+                client.session.authenticate(step(AGAIN, "m", "")).unwrap();
+                client.sent();
+                client.feed(&Packet::Auth(Box::new(step(SUCCESS, "m", ""))));
+                assert!(client.is_open());
+            }
+            client.feed(&Packet::Auth(Box::new(step(reason, "m", ""))));
+            client.closed_for(ReasonCode::PROTOCOL_ERROR);
+        }
+    }
+    // The server, although it is the client's turn: before CONNACK and later.
+    for mut client in [Solo::client(config("m")), Solo::accepted(config("m"), connack("m"))] {
+        let _ = client.session.authenticate(step(AGAIN, "m", ""));
+        client.sent();
+        client.feed(&Packet::Auth(Box::new(step(CONTINUE, "m", ""))));
+        assert!(client.is_open());
+        client.feed(&Packet::Auth(Box::new(step(CONTINUE, "m", ""))));
+        client.closed_for(ReasonCode::PROTOCOL_ERROR);
+    }
+    // The client: one at a time.
+    let mut client = Solo::accepted(config("m"), connack("m"));
+    client.session.authenticate(step(AGAIN, "m", "")).unwrap();
+    client.session.authenticate(step(AGAIN, "m", "")).unwrap_err();
+    client.feed(&Packet::Auth(Box::new(step(SUCCESS, "m", ""))));
+    client.session.authenticate(step(AGAIN, "m", "")).unwrap();
+    // Another connection begins anew.
+    client.eof();
+    client.reconnect(connack("m"));
+    client.session.authenticate(step(AGAIN, "m", "")).unwrap();
 }
 
 // covers: v5 MQTT-4.12.1-2
