@@ -2,15 +2,13 @@
 
 use std::future::Future;
 use std::io;
-#[cfg(all(unix, any(feature = "async-io", feature = "tokio")))]
-use std::path::PathBuf;
-#[cfg(any(feature = "async-io", feature = "tokio"))]
-use std::sync::Arc;
 
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::stage::Progress;
 
+mod address;
+mod any;
 mod servers;
 #[cfg(feature = "async-io")]
 mod socket;
@@ -19,82 +17,18 @@ mod tcp;
 #[cfg(all(unix, feature = "async-io"))]
 mod unix;
 
+#[allow(unused_imports, reason = "every connector that has an address uses it")]
+pub(crate) use address::Target;
+
+pub use address::Address;
+pub use any::{AnyConnector, AnyTransport, Transport};
+pub use servers::Servers;
 #[cfg(feature = "async-io")]
 pub use socket::Socket;
 #[cfg(feature = "async-io")]
 pub use tcp::{Tcp, TcpStream};
 #[cfg(all(unix, feature = "async-io"))]
 pub use unix::{Unix, UnixStream};
-
-pub use servers::Servers;
-
-/// A host and a port.
-#[cfg(any(feature = "async-io", feature = "tokio"))]
-#[derive(Clone, Debug)]
-pub(crate) struct Address {
-    pub(crate) host: Arc<str>,
-    pub(crate) port: u16,
-}
-
-#[cfg(any(feature = "async-io", feature = "tokio"))]
-impl Address {
-    pub(crate) fn new(host: impl Into<String>, port: u16) -> Address {
-        Address { host: host.into().into(), port }
-    }
-
-    /// Reads `host`, `host:port`, or an IPv6 address, which stands in brackets if a port follows: as MQTT
-    /// 5.0 section 4.13 has it for Server References. Without a port it is that of this address.
-    pub(crate) fn other(&self, server: &str) -> io::Result<Address> {
-        let (host, port) = match server.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, "")) => (host, None),
-            Some((host, rest)) => (host, Some(rest.strip_prefix(':').unwrap_or_default())),
-            None => match server.split_once(':') {
-                Some((host, port)) if !port.contains(':') => (host, Some(port)),
-                _ => (server, None),
-            },
-        };
-        let port = port.map_or(Ok(self.port), |port| port.parse::<u16>());
-        match port {
-            Ok(port) if !host.is_empty() && !host.contains(char::is_whitespace) => {
-                Ok(Address::new(host, port))
-            }
-            _ => {
-                let what = format!("{server:?} is no host, and no host with a port");
-                Err(io::Error::new(io::ErrorKind::InvalidInput, what))
-            }
-        }
-    }
-}
-
-/// The path of a Unix domain socket.
-#[cfg(all(unix, any(feature = "async-io", feature = "tokio")))]
-#[derive(Clone, Debug)]
-pub(crate) struct Path {
-    path: PathBuf,
-    /// The server of the next connection, if it is another one.
-    selected: Option<PathBuf>,
-}
-
-#[cfg(all(unix, any(feature = "async-io", feature = "tokio")))]
-impl Path {
-    pub(crate) fn new(path: impl Into<PathBuf>) -> Path {
-        Path { path: path.into(), selected: None }
-    }
-
-    /// Returns where the next connection goes to.
-    pub(crate) fn next(&mut self) -> PathBuf {
-        self.selected.take().unwrap_or_else(|| self.path.clone())
-    }
-
-    pub(crate) fn select(&mut self, server: &str) -> io::Result<()> {
-        if server.is_empty() || server.contains('\0') {
-            let what = format!("{server:?} is no path of a socket");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
-        }
-        self.selected = Some(server.into());
-        Ok(())
-    }
-}
 
 /// Makes a transport, once for each attempt to connect.
 ///
@@ -139,6 +73,14 @@ pub trait Connector {
         let what = format!("the connector knows no server that is named {server:?}");
         Err(io::Error::new(io::ErrorKind::Unsupported, what))
     }
+
+    /// Returns where the next [`connect`](Connector::connect) goes to, as far as the connector knows.
+    ///
+    /// Layers ask for it: TLS checks the certificate against this host, and WebSocket puts both into its
+    /// request. A layer around another connector passes it on. The default knows nothing, as with a closure.
+    fn address(&mut self) -> Option<Address> {
+        None
+    }
 }
 
 impl<F, Connecting, Io> Connector for F
@@ -152,44 +94,5 @@ where
 
     fn connect(&mut self, _: &Progress) -> Connecting {
         self()
-    }
-}
-
-#[cfg(all(test, any(feature = "async-io", feature = "tokio")))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_server_names() {
-        let address = Address::new("first", 1883);
-        let read = |server| address.other(server).map(|it| (it.host.to_string(), it.port));
-        for (server, host, port) in [
-            ("h", "h", 1883),
-            ("h.example.com:8883", "h.example.com", 8883),
-            ("10.0.0.1:1", "10.0.0.1", 1),
-            ("::1", "::1", 1883),
-            ("[::1]", "::1", 1883),
-            ("[2001:db8::1]:1884", "2001:db8::1", 1884),
-        ] {
-            assert_eq!(read(server).unwrap(), (host.to_owned(), port), "{server}");
-        }
-        for server in ["", ":1883", "h:", "h:x", "h:65536", "[::1]1883", "[::1", "one two"] {
-            let read = read(server);
-            // Half of a bracket is a host that no system will find.
-            assert!(read.is_err() || server == "[::1", "{server}: {read:?}");
-        }
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_socket_that_is_selected_counts_once() {
-        let mut path = Path::new("/run/first.sock");
-        path.select("/run/other.sock").unwrap();
-        assert_eq!(path.next(), std::path::Path::new("/run/other.sock"));
-        assert_eq!(path.next(), std::path::Path::new("/run/first.sock"));
-        for server in ["", "a\0b"] {
-            let error = path.select(server).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{server:?}");
-        }
     }
 }

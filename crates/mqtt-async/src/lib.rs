@@ -78,7 +78,7 @@ pub use crate::client::{Client, IntoTopicFilter, IntoTopicName};
 pub use crate::config::{
     Backoff, Config, Inbound, Overflow, Requests, Resubscribe, ResubscribeOrder, StageTimeouts,
 };
-pub use crate::connect::{Connector, Servers};
+pub use crate::connect::{Address, AnyConnector, AnyTransport, Connector, Servers, Transport};
 #[cfg(feature = "async-io")]
 pub use crate::connect::{Socket, Tcp, TcpStream};
 #[cfg(all(unix, feature = "async-io"))]

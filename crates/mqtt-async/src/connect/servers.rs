@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::Connector;
+use super::{Address, Connector};
 use crate::random::Random;
 use crate::stage::Progress;
 
@@ -35,6 +35,8 @@ pub struct Servers<C> {
     order: Vec<usize>,
     /// How many of them had their turn.
     done: usize,
+    /// Whether the order of this round is settled.
+    ordered: bool,
     random: Option<Random>,
     selected: Option<usize>,
 }
@@ -47,6 +49,7 @@ impl<C: Connector> Servers<C> {
             others: Vec::new(),
             order: vec![0],
             done: 0,
+            ordered: false,
             random: None,
             selected: None,
         }
@@ -72,8 +75,9 @@ impl<C: Connector> Servers<C> {
     fn turn(&mut self) -> usize {
         if self.done >= self.order.len() {
             self.done = 0;
+            self.ordered = false;
         }
-        if self.done == 0
+        if !std::mem::replace(&mut self.ordered, true)
             && let Some(random) = &mut self.random
         {
             for last in (1..self.order.len()).rev() {
@@ -117,6 +121,11 @@ impl<C: Connector> Connector for Servers<C> {
         self.selected = Some(place);
         Ok(())
     }
+
+    fn address(&mut self) -> Option<Address> {
+        let place = self.selected.unwrap_or_else(|| self.turn());
+        self.at(place).address()
+    }
 }
 
 #[cfg(test)]
@@ -148,6 +157,10 @@ mod tests {
             }
             self.1.borrow_mut().push_str(server);
             Ok(())
+        }
+
+        fn address(&mut self) -> Option<Address> {
+            Some(Address::new(self.0, 1883))
         }
     }
 
@@ -182,6 +195,23 @@ mod tests {
         servers.select("a").unwrap();
         drop(servers.connect(&Progress::default()));
         assert_eq!(*log.borrow(), "acbother:cca");
+    }
+
+    #[test]
+    fn the_address_is_that_of_the_next_connection() {
+        for _ in 0..50 {
+            let (servers, log) = servers();
+            let mut servers = servers.shuffled();
+            for round in 0..7 {
+                if round == 2 {
+                    servers.select("b").unwrap();
+                }
+                let address = servers.address().unwrap();
+                assert_eq!(servers.address().as_ref(), Some(&address));
+                drop(servers.connect(&Progress::default()));
+                assert_eq!(log.borrow()[round..], *address.host());
+            }
+        }
     }
 
     #[test]

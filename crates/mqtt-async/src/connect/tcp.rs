@@ -11,7 +11,7 @@ use std::{mem, thread};
 use async_io::Async;
 
 use super::socket::Socket;
-use super::{Address, Connector};
+use super::{Address, Connector, Target};
 use crate::stage::{ConnectStage, Progress};
 
 /// Connects over TCP, under any executor.
@@ -31,15 +31,13 @@ use crate::stage::{ConnectStage, Progress};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Tcp {
-    address: Address,
-    /// The server of the next connection, if it is another one.
-    selected: Option<Address>,
+    target: Target<Address>,
 }
 
 impl Tcp {
     /// Returns a connector to that host, a name or an address, and port; 1883 is usual.
     pub fn new(host: impl Into<String>, port: u16) -> Tcp {
-        Tcp { address: Address::new(host, port), selected: None }
+        Tcp { target: Target::new(Address::new(host.into(), port)) }
     }
 }
 
@@ -49,11 +47,11 @@ impl Connector for Tcp {
 
     fn connect(&mut self, progress: &Progress) -> Self::Connecting {
         let progress = progress.clone();
-        let Address { host, port } = self.selected.take().unwrap_or_else(|| self.address.clone());
+        let target = self.target.take();
         Box::pin(async move {
             let mut last = None;
             progress.enter(ConnectStage::Resolve);
-            let addresses = resolve(host, port).await?;
+            let addresses = resolve(target).await?;
             progress.enter(ConnectStage::Connect);
             for address in addresses {
                 match Async::<std::net::TcpStream>::connect(address).await {
@@ -71,8 +69,12 @@ impl Connector for Tcp {
     }
 
     fn select(&mut self, server: &str) -> io::Result<()> {
-        self.selected = Some(self.address.other(server)?);
+        self.target.select(self.target.own().other(server)?);
         Ok(())
+    }
+
+    fn address(&mut self) -> Option<Address> {
+        Some(self.target.next().clone())
     }
 }
 
@@ -80,15 +82,14 @@ impl Connector for Tcp {
 pub type TcpStream = Socket<std::net::TcpStream>;
 
 /// Returns the addresses of a host, without blocking.
-async fn resolve(host: Arc<str>, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host);
-    if let Ok(address) = literal.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
+async fn resolve(target: Address) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = target.host().parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(address, target.port())]);
     }
     let answer = Arc::new(Mutex::new(Answer::Waiting(None)));
     let answer_to = Arc::clone(&answer);
     thread::Builder::new().name("mqtt-resolve".into()).spawn(move || {
-        let addresses = (&*host, port).to_socket_addrs().map(Iterator::collect);
+        let addresses = (target.host(), target.port()).to_socket_addrs().map(Iterator::collect);
         let before = {
             let mut answer = answer_to.lock().unwrap_or_else(PoisonError::into_inner);
             mem::replace(&mut *answer, Answer::Ready(addresses))

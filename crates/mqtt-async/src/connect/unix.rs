@@ -8,7 +8,7 @@ use std::pin::Pin;
 use async_io::Async;
 
 use super::socket::Socket;
-use super::{Connector, Path};
+use super::{Connector, Target};
 use crate::stage::{ConnectStage, Progress};
 
 /// A connection that [`Unix`] has made.
@@ -26,12 +26,12 @@ pub type UnixStream = Socket<std::os::unix::net::UnixStream>;
 /// # drop((client, driver));
 /// ```
 #[derive(Clone, Debug)]
-pub struct Unix(Path);
+pub struct Unix(Target<PathBuf>);
 
 impl Unix {
     /// Returns a connector to the socket at that path.
     pub fn new(path: impl Into<PathBuf>) -> Unix {
-        Unix(Path::new(path))
+        Unix(Target::new(path.into()))
     }
 }
 
@@ -41,13 +41,14 @@ impl Connector for Unix {
 
     fn connect(&mut self, progress: &Progress) -> Self::Connecting {
         progress.enter(ConnectStage::Connect);
-        let path = self.0.next();
+        let path = self.0.take();
         Box::pin(async move {
             Async::<std::os::unix::net::UnixStream>::connect(path).await.map(Socket::new)
         })
     }
 
     fn select(&mut self, server: &str) -> io::Result<()> {
-        self.0.select(server)
+        self.0.select(server.into());
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::pin::Pin;
 
 use super::TokioIo;
-use crate::connect::{Address, Connector};
+use crate::connect::{Address, Connector, Target};
 use crate::stage::{ConnectStage, Progress};
 
 /// Connects over TCP inside a tokio runtime with I/O enabled.
@@ -22,15 +22,13 @@ use crate::stage::{ConnectStage, Progress};
 /// ```
 #[derive(Clone, Debug)]
 pub struct TokioTcp {
-    address: Address,
-    /// The server of the next connection, if it is another one.
-    selected: Option<Address>,
+    target: Target<Address>,
 }
 
 impl TokioTcp {
     /// Returns a connector to that host, a name or an address, and port; 1883 is usual.
     pub fn new(host: impl Into<String>, port: u16) -> TokioTcp {
-        TokioTcp { address: Address::new(host, port), selected: None }
+        TokioTcp { target: Target::new(Address::new(host.into(), port)) }
     }
 }
 
@@ -40,10 +38,11 @@ impl Connector for TokioTcp {
 
     fn connect(&mut self, progress: &Progress) -> Self::Connecting {
         let progress = progress.clone();
-        let Address { host, port } = self.selected.take().unwrap_or_else(|| self.address.clone());
+        let target = self.target.take();
         Box::pin(async move {
             progress.enter(ConnectStage::Resolve);
-            let addresses: Vec<_> = tokio::net::lookup_host((&*host, port)).await?.collect();
+            let addresses: Vec<_> =
+                tokio::net::lookup_host((target.host(), target.port())).await?.collect();
             progress.enter(ConnectStage::Connect);
             let stream = tokio::net::TcpStream::connect(&*addresses).await?;
             stream.set_nodelay(true)?;
@@ -52,7 +51,11 @@ impl Connector for TokioTcp {
     }
 
     fn select(&mut self, server: &str) -> io::Result<()> {
-        self.selected = Some(self.address.other(server)?);
+        self.target.select(self.target.own().other(server)?);
         Ok(())
+    }
+
+    fn address(&mut self) -> Option<Address> {
+        Some(self.target.next().clone())
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 
 use super::TokioIo;
-use crate::connect::{Connector, Path};
+use crate::connect::{Connector, Target};
 use crate::stage::{ConnectStage, Progress};
 
 /// Connects to a Unix domain socket inside a tokio runtime with I/O enabled.
@@ -21,12 +21,12 @@ use crate::stage::{ConnectStage, Progress};
 /// # drop((client, driver));
 /// ```
 #[derive(Clone, Debug)]
-pub struct TokioUnix(Path);
+pub struct TokioUnix(Target<PathBuf>);
 
 impl TokioUnix {
     /// Returns a connector to the socket at that path.
     pub fn new(path: impl Into<PathBuf>) -> TokioUnix {
-        TokioUnix(Path::new(path))
+        TokioUnix(Target::new(path.into()))
     }
 }
 
@@ -36,11 +36,12 @@ impl Connector for TokioUnix {
 
     fn connect(&mut self, progress: &Progress) -> Self::Connecting {
         progress.enter(ConnectStage::Connect);
-        let path = self.0.next();
+        let path = self.0.take();
         Box::pin(async move { tokio::net::UnixStream::connect(path).await.map(TokioIo::new) })
     }
 
     fn select(&mut self, server: &str) -> io::Result<()> {
-        self.0.select(server)
+        self.0.select(server.into());
+        Ok(())
     }
 }
