@@ -14,6 +14,8 @@ mod servers;
 mod socket;
 #[cfg(feature = "async-io")]
 mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
 #[cfg(all(unix, feature = "async-io"))]
 mod unix;
 
@@ -27,6 +29,8 @@ pub use servers::Servers;
 pub use socket::Socket;
 #[cfg(feature = "async-io")]
 pub use tcp::{Tcp, TcpStream};
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsConfig, TlsError, TlsStream};
 #[cfg(all(unix, feature = "async-io"))]
 pub use unix::{Unix, UnixStream};
 

@@ -41,6 +41,8 @@
 //! - `async-io` (default): [`Client::new`], [`AsyncIoTimer`], [`Tcp`] and `Unix`, for any executor.
 //! - `tokio`: `TokioTimer`, `TokioIo`, `TokioTcp` and `TokioUnix`. With `default-features = false` nothing of `async-io`
 //!   is built.
+//! - `tls`: `Tls`, a layer around any connector, with rustls; `tls-ring` or `tls-aws-lc-rs` is its cryptography,
+//!   `tls-platform-verifier` and `tls-webpki-roots` are whom it trusts.
 #![cfg_attr(not(feature = "async-io"), allow(rustdoc::broken_intra_doc_links))]
 
 mod client;
@@ -66,6 +68,9 @@ mod tokens;
 #[cfg(feature = "tokio")]
 mod tokio;
 
+/// The TLS that [`Tls`] is made of, in the version that it is: for a configuration of your own.
+#[cfg(feature = "tls")]
+pub use futures_rustls::rustls;
 pub use mqtt_proto::{
     AckProperties, Bounds, ClientConfig, CloseReason, ConnAck, Connect, Disconnect, EncodeError,
     Failure, PeerError, Properties, Property, Publish, PublishFields, PublishPacket,
@@ -81,6 +86,8 @@ pub use crate::config::{
 pub use crate::connect::{Address, AnyConnector, AnyTransport, Connector, Servers, Transport};
 #[cfg(feature = "async-io")]
 pub use crate::connect::{Socket, Tcp, TcpStream};
+#[cfg(feature = "tls")]
+pub use crate::connect::{Tls, TlsConfig, TlsError, TlsStream};
 #[cfg(all(unix, feature = "async-io"))]
 pub use crate::connect::{Unix, UnixStream};
 pub use crate::driver::Driver;

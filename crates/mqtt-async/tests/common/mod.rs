@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
 pub mod bench;
+pub mod layers;
 pub mod pipe;
 pub mod requests;
 pub mod runtime;
