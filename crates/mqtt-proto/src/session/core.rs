@@ -53,10 +53,7 @@ impl SessionState {
         let mut state = SessionState { links: 1, ..SessionState::default() };
         for record in read(records)? {
             match record {
-                Record::Publish { token, id, publish } => {
-                    state.outbound.restore(token, id, Some(publish))?;
-                }
-                Record::Released { token, id } => state.outbound.restore(token, id, None)?,
+                Record::Outbound { token, id, kept } => state.outbound.restore(token, id, kept)?,
                 Record::Taken { id } => state.inbound.restore(id),
             }
         }
@@ -86,9 +83,10 @@ impl SessionState {
         self.outbound.messages()
     }
 
-    /// Tells whether it holds anything.
+    /// Tells whether it holds nothing: not even an identifier that has to stay taken.
     pub fn is_empty(&self) -> bool {
-        self.outbound.is_empty() && self.inbound.unfinished(None) == 0
+        let SessionState { outbound, inbound, .. } = self;
+        outbound.is_empty() && outbound.given_up() == 0 && inbound.unfinished(None) == 0
     }
 }
 
@@ -106,6 +104,9 @@ pub struct Stats {
     pub requests: usize,
     /// Inbound messages that wait for the application's answer or for PUBREL.
     pub unfinished_inbound: usize,
+    /// QoS 2 messages that were sent and have failed, and whose Packet Identifiers stay taken because
+    /// the peer may hold them: see [`Failure::TooLarge`](crate::Failure::TooLarge).
+    pub given_up: usize,
 }
 
 /// What does not change in the life of a session.
@@ -269,6 +270,7 @@ impl Core {
     /// `keep_outbound` is the rule of MQTT 3.x: what is in flight is sent again all the same.
     pub(super) fn session_lost(&mut self, keep_outbound: bool, resend_qos2: bool) {
         self.state.inbound.clear(&mut self.state.outbound.journal);
+        self.state.outbound.forget_all_given_up();
         if !keep_outbound {
             self.state.outbound.session_lost(resend_qos2, &mut self.events);
         }
@@ -458,6 +460,7 @@ impl Core {
             held_bytes: outbound.held_bytes(),
             requests: outbound.requests(),
             unfinished_inbound: inbound.unfinished(arrivals),
+            given_up: outbound.given_up(),
         }
     }
 }

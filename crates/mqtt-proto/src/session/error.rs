@@ -125,6 +125,9 @@ pub enum Failure {
     /// The Message Expiry Interval ran out before the message could be sent.
     Expired,
     /// The packet exceeds the Maximum Packet Size of the connection that was made meanwhile.
+    ///
+    /// Nothing of it is sent any more. If it was sent on a connection before, it may have been delivered,
+    /// or may still be.
     TooLarge {
         /// What it takes, in bytes.
         size: usize,
@@ -132,6 +135,8 @@ pub enum Failure {
         limit: u32,
     },
     /// The connection that was made meanwhile does not have this.
+    ///
+    /// As with `TooLarge`, a message that was sent on a connection before may have been delivered.
     NotSupported(&'static str),
     /// The packet cannot be sent.
     Invalid(EncodeError),

@@ -1,7 +1,7 @@
 //! The sending side of messages: queue, QoS 1 and 2, Receive Maximum, resume. MQTT 5.0 sections 4.3,
 //! 4.4 and 4.9. SUBSCRIBE and UNSUBSCRIBE share its packet identifiers.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use core::time::Duration;
 
 use super::alias::Aliases;
@@ -21,11 +21,13 @@ use crate::txbuf::TxBuf;
 use crate::types::{PacketId, QoS, Token};
 
 mod answers;
+mod given_up;
 mod probe;
 mod requests;
 mod resume;
 mod unwritten;
 
+use given_up::GivenUp;
 use probe::Probe;
 pub(super) use requests::Request;
 use unwritten::Unwritten;
@@ -39,6 +41,8 @@ pub(super) struct Outbound {
     requests: VecDeque<(Token, Request)>,
     /// Sent at least once and not completed, in the order of the first sending.
     in_flight: List<InFlight>,
+    /// Sent, ended for this side, and perhaps not for the peer.
+    given_up: BTreeMap<PacketId, GivenUp>,
     ids: Ids,
     /// Messages and bytes in `queue` and `in_flight`.
     held: usize,
@@ -86,15 +90,23 @@ enum Exchange {
     /// PUBREC has come: the message is freed, and only PUBREL is ever sent again. Then PUBCOMP may say
     /// that the identifier is unknown: the exchange was completed, and that answer was lost.
     Released {
-        resent: bool,
+        release: Release,
         /// What PUBREC said.
         reason: ReasonCode,
-        /// The number of the PUBREC: PUBRELs leave in that order, also when they are sent again.
-        order: u64,
-        /// What has to be durable before PUBREL may be sent.
-        stored: StoreSeq,
     },
     Request(Request),
+}
+
+/// A PUBREL that waits for PUBCOMP.
+#[derive(Debug)]
+struct Release {
+    /// The connection on which it was last sent.
+    link: u32,
+    resent: bool,
+    /// The number of the PUBREC: PUBRELs leave in that order, also when they are sent again.
+    order: u64,
+    /// What has to be durable before it may be sent.
+    stored: StoreSeq,
 }
 
 /// What one connection remembers of outbound messages.
@@ -183,11 +195,11 @@ impl Outbound {
         let at = self.queue.iter().position(|queued| queued.token == token && !queued.sent)?;
         let Queued { publish, size, id, .. } = self.queue.remove(at)?;
         self.forget(token, id);
-        self.release(size);
+        self.give_room(size);
         Some(publish)
     }
 
-    /// Frees the identifier and the record of a message that was never sent.
+    /// Frees the identifier and the record of a message.
     fn forget(&mut self, token: Token, id: Option<PacketId>) {
         if let Some(id) = id {
             self.ids.free(id);
@@ -195,7 +207,7 @@ impl Outbound {
         }
     }
 
-    fn release(&mut self, size: usize) {
+    fn give_room(&mut self, size: usize) {
         self.held -= 1;
         self.held_bytes -= size;
         if self.held == 0 {
@@ -218,6 +230,10 @@ impl Outbound {
 
     pub(super) fn held_bytes(&self) -> usize {
         self.held_bytes
+    }
+
+    pub(super) fn given_up(&self) -> usize {
+        self.given_up.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -284,7 +300,7 @@ impl Outbound {
                     return true;
                 }
                 (Ok(()), None) => {
-                    self.release(size);
+                    self.give_room(size);
                     self.unwritten.push(token, out);
                     return true;
                 }
@@ -293,7 +309,7 @@ impl Outbound {
                         self.ids.free(id);
                     }
                     self.forget(token, recorded);
-                    self.release(size);
+                    self.give_room(size);
                     events.push_back(Event::Failed { token, error });
                 }
             }
@@ -301,13 +317,29 @@ impl Outbound {
         false
     }
 
+    /// Makes the promise of a PUBREL.
+    fn release(&mut self, stored: StoreSeq, link: u32) -> Release {
+        let order = self.released;
+        self.released += 1;
+        Release { link, resent: false, order, stored }
+    }
+
     /// Takes an exchange out that has ended, and frees its identifier and its share of the quota.
     fn take(&mut self, sending: &mut Sending, link: u32, key: Key) -> Option<InFlight> {
+        let entry = self.remove(sending, link, key)?;
+        match &entry.exchange {
+            Exchange::Request(_) => self.ids.free(entry.id),
+            _ => self.forget(entry.token, Some(entry.id)),
+        }
+        Some(entry)
+    }
+
+    /// Takes an exchange out, and frees its share of the quota.
+    fn remove(&mut self, sending: &mut Sending, link: u32, key: Key) -> Option<InFlight> {
         if sending.resend == Some(key) {
             sending.resend = self.in_flight.next(key);
         }
         let entry = self.in_flight.remove(key)?;
-        self.ids.free(entry.id);
         let (counted, size) = match &entry.exchange {
             Exchange::Publish { size, .. } => (entry.link == link, *size),
             Exchange::Released { .. } => (true, 0),
@@ -316,11 +348,10 @@ impl Outbound {
                 return Some(entry);
             }
         };
-        self.journal.delete(StoreKey::Outbound(entry.token));
         if counted {
             sending.open = sending.open.saturating_sub(1);
         }
-        self.release(size);
+        self.give_room(size);
         Some(entry)
     }
 }

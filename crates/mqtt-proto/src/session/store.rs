@@ -150,6 +150,21 @@ impl Journal {
         self.put(StoreKey::Outbound(token), &packet)
     }
 
+    /// A QoS 2 message that was sent is given up: only its identifier is kept.
+    pub(super) fn given_up(&mut self, token: Token, id: PacketId) {
+        if self.on {
+            self.put(StoreKey::Outbound(token), &Packet::PubComp(not_found(id)));
+        }
+    }
+
+    /// PUBREC came for a message that was given up.
+    pub(super) fn given_up_released(&mut self, token: Token, id: PacketId) -> StoreSeq {
+        if !self.on {
+            return StoreSeq::default();
+        }
+        self.put(StoreKey::Outbound(token), &Packet::PubRel(not_found(id)))
+    }
+
     /// The application has taken an inbound QoS 2 message.
     pub(super) fn taken(&mut self, id: PacketId) -> StoreSeq {
         if !self.on {
@@ -190,11 +205,26 @@ impl Journal {
     }
 }
 
+/// The acknowledgement that stands in records for a message that is not there any more.
+const fn not_found(id: PacketId) -> Ack {
+    Ack::new(id, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND)
+}
+
 /// A record as it was read.
 pub(super) enum Record {
-    Publish { token: Token, id: PacketId, publish: Publish },
-    Released { token: Token, id: PacketId },
+    Outbound { token: Token, id: PacketId, kept: Kept },
     Taken { id: PacketId },
+}
+
+/// What is known of an outbound message.
+pub(super) enum Kept {
+    Publish(Publish),
+    /// PUBREC has come.
+    Released,
+    /// Only its identifier is kept; PUBREC may have come.
+    GivenUp {
+        released: bool,
+    },
 }
 
 /// Reads records in the order of their keys.
@@ -208,12 +238,22 @@ pub(super) fn read(
         match (key, packet.map_err(|error| RecordError::Damaged(key, error))?) {
             (StoreKey::Outbound(token), Packet::Publish(publish)) => {
                 match (publish.packet_id(), publish.to_publish()) {
-                    (Some(id), Some(publish)) => Ok(Record::Publish { token, id, publish }),
+                    (Some(id), Some(publish)) => {
+                        Ok(Record::Outbound { token, id, kept: Kept::Publish(publish) })
+                    }
                     _ => Err(RecordError::Misplaced(key)),
                 }
             }
             (StoreKey::Outbound(token), Packet::PubRel(ack)) => {
-                Ok(Record::Released { token, id: ack.packet_id })
+                let kept = match ack.reason.is_error() {
+                    true => Kept::GivenUp { released: true },
+                    false => Kept::Released,
+                };
+                Ok(Record::Outbound { token, id: ack.packet_id, kept })
+            }
+            (StoreKey::Outbound(token), Packet::PubComp(ack)) if ack.reason.is_error() => {
+                let kept = Kept::GivenUp { released: false };
+                Ok(Record::Outbound { token, id: ack.packet_id, kept })
             }
             (StoreKey::Inbound(id), Packet::PubRec(ack)) if ack.packet_id == id => {
                 Ok(Record::Taken { id })

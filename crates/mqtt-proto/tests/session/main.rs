@@ -14,6 +14,7 @@ mod auth;
 mod connect;
 mod flow;
 mod fuzzed;
+mod given_up;
 mod handshake;
 mod keepalive;
 mod limits;

@@ -58,8 +58,10 @@ impl Outbound {
         events: &mut VecDeque<Event>,
     ) -> Answer {
         let id = ack.packet_id;
-        let order = self.released;
         let Some((key, entry)) = self.find(id) else {
+            if let Some(answer) = self.given_up_pubrec(link, &ack) {
+                return Ok(answer);
+            }
             // MQTT 3.1.1 has no way to say that the identifier is unknown.
             let unknown = Ack::new(id, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND);
             let answers = version.is_v5() && !ack.reason.is_error();
@@ -67,7 +69,7 @@ impl Outbound {
         };
         let token = entry.token;
         sending.probe.answered(token, now);
-        match &entry.exchange {
+        match &mut entry.exchange {
             Exchange::Publish { publish, .. } if publish.qos != QoS::ExactlyOnce => Err(WRONG_KIND),
             Exchange::Request(_) => Err(WRONG_KIND),
             _ if ack.reason.is_error() => {
@@ -79,23 +81,20 @@ impl Outbound {
                 let size = *size;
                 if entry.link != link {
                     // Not sent again yet, and never will be; from now on it takes of the quota.
-                    entry.link = link;
                     sending.open += 1;
                 }
                 let stored = self.journal.released(token, id);
+                let release = self.release(stored, link);
                 if let Some(entry) = self.in_flight.get_mut(key) {
-                    entry.exchange =
-                        Exchange::Released { resent: false, order, stored, reason: ack.reason };
+                    entry.exchange = Exchange::Released { release, reason: ack.reason };
                 }
-                self.released += 1;
                 self.held_bytes -= size;
                 events.push_back(Event::Received { token, reason: ack.reason });
                 Ok(Some((stored, Ack::new(id, ReasonCode::SUCCESS))))
             }
-            Exchange::Released { stored, .. } => {
-                let stored = *stored;
-                entry.link = link;
-                Ok(Some((stored, Ack::new(id, ReasonCode::SUCCESS))))
+            Exchange::Released { release, .. } => {
+                release.link = link;
+                Ok(Some((release.stored, Ack::new(id, ReasonCode::SUCCESS))))
             }
         }
     }
@@ -108,11 +107,14 @@ impl Outbound {
         ack: Ack,
         events: &mut VecDeque<Event>,
     ) -> Answer {
-        let Some((key, entry)) = self.find(ack.packet_id) else { return Ok(None) };
+        let Some((key, entry)) = self.find(ack.packet_id) else {
+            let harmless = self.given_up_pubcomp(ack.packet_id);
+            return if harmless { Ok(None) } else { Err(WRONG_KIND) };
+        };
         match &entry.exchange {
-            Exchange::Released { resent, reason: received, .. } => {
+            Exchange::Released { release, reason: received } => {
                 // No error while a session is being recovered: section 3.7.2.1.
-                let done = *resent && ack.reason == ReasonCode::PACKET_IDENTIFIER_NOT_FOUND;
+                let done = release.resent && ack.reason == ReasonCode::PACKET_IDENTIFIER_NOT_FOUND;
                 let done = done || !ack.reason.is_error();
                 let reason = if done { *received } else { ack.reason };
                 let token = entry.token;

@@ -3,45 +3,50 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use super::{Exchange, InFlight, Outbound, Queued, Sending, encode, remaining};
+use super::{Exchange, InFlight, Outbound, Queued, Release, Sending, encode, remaining};
 use crate::codec::{self, PublishHeader};
-use crate::packet::{Ack, Packet, Publish};
+use crate::packet::{Ack, Packet};
 use crate::reason::ReasonCode;
 use crate::session::alias::Aliases;
 use crate::session::error::Failure;
 use crate::session::event::Event;
 use crate::session::limits::Wire;
 use crate::session::list::relax;
-use crate::session::store::{RecordError, StoreKey, StoreSeq};
+use crate::session::store::{Kept, RecordError, StoreKey, StoreSeq};
 use crate::time::Instant;
 use crate::txbuf::TxBuf;
 use crate::types::{PacketId, QoS, Token};
 
 impl Outbound {
-    /// Enters a message that was accepted before a restart, or `None` for one that PUBREC has answered.
+    /// Enters a message that was accepted before a restart.
     pub(in crate::session) fn restore(
         &mut self,
         token: Token,
         id: PacketId,
-        publish: Option<Publish>,
+        kept: Kept,
     ) -> Result<(), RecordError> {
-        let size = publish.as_ref().map_or(0, Outbound::size);
-        let exchange = match publish {
-            Some(publish) => Exchange::Publish { publish, expires: None, size },
-            None => {
-                let order = self.released;
-                self.released += 1;
-                let (reason, stored) = (ReasonCode::SUCCESS, StoreSeq::default());
-                Exchange::Released { resent: true, reason, order, stored }
-            }
-        };
-        if !self.ids.assign(id, self.in_flight.next_key()) {
+        if self.ids.get(id).is_some() {
             return Err(RecordError::Duplicate(StoreKey::Outbound(token)));
         }
+        self.last_token = self.last_token.max(token.0);
+        let (exchange, size) = match kept {
+            Kept::Publish(publish) => {
+                let size = Outbound::size(&publish);
+                (Exchange::Publish { publish, expires: None, size }, size)
+            }
+            Kept::Released => {
+                let release = self.release(StoreSeq::default(), 0);
+                (Exchange::Released { release, reason: ReasonCode::SUCCESS }, 0)
+            }
+            Kept::GivenUp { released } => {
+                self.restore_given_up(token, id, released);
+                return Ok(());
+            }
+        };
+        self.ids.assign(id, self.in_flight.next_key());
         self.in_flight.push(InFlight { token, id, link: 0, exchange });
         self.held += 1;
         self.held_bytes += size;
-        self.last_token = self.last_token.max(token.0);
         Ok(())
     }
 
@@ -74,13 +79,19 @@ impl Outbound {
     pub(in crate::session) fn begin(&self, aliases: Aliases) -> Sending {
         let mut pubrels = Vec::new();
         for entry in self.in_flight.iter() {
-            if let Exchange::Released { order, .. } = entry.exchange {
-                pubrels.push((order, entry.id));
+            if let Exchange::Released { release, .. } = &entry.exchange {
+                pubrels.push((release.order, entry.id));
+            }
+        }
+        // Those of messages that were given up take nothing of the quota.
+        let open = pubrels.len() as u32;
+        for (id, given_up) in &self.given_up {
+            if let Some(release) = &given_up.release {
+                pubrels.push((release.order, *id));
             }
         }
         pubrels.sort_unstable();
         let pubrels: VecDeque<PacketId> = pubrels.into_iter().map(|(_, id)| id).collect();
-        let open = pubrels.len() as u32;
         Sending { pubrels, resend: self.in_flight.first(), open, aliases, ..Sending::default() }
     }
 
@@ -88,7 +99,10 @@ impl Outbound {
     pub(in crate::session) fn end(&mut self) {
         let mut again = Vec::new();
         let mut at = self.in_flight.first();
-        while let Some(key) = at {
+        // Most connections end without any, and with many messages in flight.
+        while self.requests_in_flight > 0
+            && let Some(key) = at
+        {
             at = self.in_flight.next(key);
             let is_request = |entry: &&InFlight| matches!(entry.exchange, Exchange::Request(_));
             if self.in_flight.get(key).filter(is_request).is_some()
@@ -136,7 +150,7 @@ impl Outbound {
             };
             self.ids.free(entry.id);
             self.journal.delete(StoreKey::Outbound(token));
-            self.release(size);
+            self.give_room(size);
             events.push_back(Event::Failed { token, error: Failure::SessionLost });
         }
         for queued in again.into_iter().rev() {
@@ -165,21 +179,16 @@ impl Outbound {
         events: &mut VecDeque<Event>,
     ) -> bool {
         while let Some(id) = sending.pubrels.front().copied() {
-            let key = self.ids.get(id);
-            let entry = key.and_then(|key| self.in_flight.get_mut(key));
-            let entry = entry.filter(|entry| entry.link != wire.link);
-            if let Some(Exchange::Released { stored, .. }) =
-                entry.as_ref().map(|entry| &entry.exchange)
-                && !self.journal.has(*stored)
-            {
+            let due = self.release_mut(id).filter(|release| release.link != wire.link);
+            let stored = due.map(|release| release.stored);
+            if stored.is_some_and(|stored| !self.journal.has(stored)) {
                 return false;
             }
             sending.pubrels.pop_front();
-            if let Some(entry) = entry
-                && let Exchange::Released { resent, .. } = &mut entry.exchange
+            if stored.is_some()
+                && let Some(release) = self.release_mut(id)
             {
-                *resent = true;
-                entry.link = wire.link;
+                (release.link, release.resent) = (wire.link, true);
                 let ack = Ack::new(id, ReasonCode::SUCCESS);
                 return codec::encode(&Packet::PubRel(ack), wire.version, out).is_ok();
             }
@@ -216,15 +225,24 @@ impl Outbound {
             }
             sending.resend = self.in_flight.next(key);
             if let Some(error) = failure
-                && let Some(entry) = self.take(sending, wire.link, key)
+                && let Some(token) = self.give_up(sending, wire.link, key)
             {
-                events.push_back(Event::Failed { token: entry.token, error });
+                events.push_back(Event::Failed { token, error });
             }
             if sent {
                 return true;
             }
         }
         false
+    }
+
+    fn release_mut(&mut self, id: PacketId) -> Option<&mut Release> {
+        let key = self.ids.get(id)?;
+        match self.in_flight.get_mut(key) {
+            Some(InFlight { exchange: Exchange::Released { release, .. }, .. }) => Some(release),
+            Some(_) => None,
+            None => self.given_up.get_mut(&id)?.release.as_mut(),
+        }
     }
 
     /// Tells whether something has still to be sent again.
