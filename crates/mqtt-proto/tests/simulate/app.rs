@@ -27,6 +27,7 @@ pub struct Habits {
     /// Sizes of payloads.
     sizes: &'static [usize],
     expires: u64,
+    retained: u64,
 }
 
 const ALL: &[QoS] = &[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
@@ -40,6 +41,7 @@ impl Habits {
             qos: random.pick(&[ALL, ALL, &ALL[1..], &ALL[2..], &ALL[1..2]]),
             sizes: random.pick(&[&[8, 9, 20][..], &[8, 60, 200], &[8, 130, 3000]]),
             expires: random.pick(&[0, 0, 20]),
+            retained: random.pick(&[0, 0, 20]),
         }
     }
 
@@ -59,6 +61,7 @@ impl Habits {
         let topic = TopicName::new(topic).expect("a topic");
         let content = payload(number, random.pick(self.sizes));
         let mut publish = Publish::new(topic, content).qos(random.pick(self.qos));
+        publish.retain = random.chance(self.retained);
         if random.chance(self.expires) {
             publish.properties.edit().message_expiry_interval = Some(random.range(1, 20) as u32);
         }
@@ -127,6 +130,7 @@ pub fn vary_client(config: &mut ClientConfig, random: &mut Random) {
     let aliases = random.range(0, 3) as u16;
     config.connect.topic_alias_maximum = announced(random, aliases);
     config.topic_aliases = self::aliases(random);
+    config.connect.maximum_packet_size = Some(packet_size(random));
 }
 
 /// What the server is like for that client.
@@ -151,16 +155,11 @@ pub fn connack(version: Version, random: &mut Random) -> ConnAck {
         connack.topic_alias_maximum = Some(random.range(0, 3) as u16);
         connack.server_keep_alive = random.chance(20).then(|| random.pick(&[1, 5]));
         connack.session_expiry_interval = random.chance(3).then(|| random.pick(&[0, 5, 3600]));
+        connack.maximum_packet_size = Some(packet_size(random));
+        connack.maximum_qos = random.chance(5).then(|| random.pick(&ALL[..2]));
+        connack.retain_available = random.chance(5).then_some(false);
     }
     connack
-}
-
-/// The size of packets does not change in the life of a session.
-pub fn packet_sizes(client: &mut ClientConfig, server: &mut ServerConfig, random: &mut Random) {
-    if client.version.is_v5() {
-        client.connect.maximum_packet_size = Some(packet_size(random));
-        server.maximum_packet_size = packet_size(random);
-    }
 }
 
 pub fn refusal(random: &mut Random) -> ReasonCode {

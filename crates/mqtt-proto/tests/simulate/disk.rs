@@ -68,8 +68,4 @@ impl Disk {
         let record = self.durable.get(&StoreKey::Outbound(token).to_bytes())?;
         record.first().map(|byte| byte >> 4)
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.durable.is_empty()
-    }
 }

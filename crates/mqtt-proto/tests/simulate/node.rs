@@ -95,9 +95,8 @@ pub(crate) use peer;
 
 impl Node {
     pub fn new(name: usize, random: &mut Random) -> Node {
-        let mut config = app::client(name, random);
-        let mut server = app::server(random);
-        app::packet_sizes(&mut config, &mut server, random);
+        let config = app::client(name, random);
+        let server = app::server(random);
         Node {
             name,
             version: config.version,

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use mqtt_proto::{
-    AckId, Bounds, Event, Failure, Instant, Message, Packet, PacketId, QoS, Stats, StoreKey, Token,
-    Version, codec,
+    AckId, Bounds, Event, Failure, Instant, Message, Packet, PacketId, Publish, QoS, Stats,
+    StoreKey, Token, Version, codec,
 };
 
 use crate::disk::Disk;
@@ -49,6 +49,7 @@ pub enum End {
 #[derive(Debug)]
 pub struct Entry {
     pub qos: QoS,
+    retain: bool,
     topic: String,
     payload: usize,
     expires: Option<Instant>,
@@ -63,6 +64,8 @@ pub struct Entry {
     pub received: Option<u64>,
     /// The session was lost while this QoS 2 message was under way: it has to fail.
     doomed: bool,
+    /// It was sent, and a later connection did not take it: only its identifier is left.
+    given_up: bool,
     /// It had ended, that was not durable, and a crash has brought it back: by then others have overtaken
     /// it.
     revived: bool,
@@ -89,6 +92,37 @@ impl Entry {
 pub enum Owner {
     Message(u64),
     Request,
+    /// A QoS 2 message that has failed, and that the receiver may hold.
+    GivenUp(u64),
+}
+
+impl Owner {
+    /// The message that is or was sent with it.
+    pub const fn message(self) -> Option<u64> {
+        match self {
+            Owner::Message(number) | Owner::GivenUp(number) => Some(number),
+            Owner::Request => None,
+        }
+    }
+}
+
+/// What the receiver permits beside sizes and numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Permits {
+    pub qos: QoS,
+    pub retain: bool,
+}
+
+impl Default for Permits {
+    fn default() -> Permits {
+        Permits { qos: QoS::ExactlyOnce, retain: true }
+    }
+}
+
+impl Permits {
+    pub fn takes(self, qos: QoS, retain: bool) -> bool {
+        qos <= self.qos && (self.retain || !retain)
+    }
 }
 
 /// A QoS 2 exchange at the receiver.
@@ -116,6 +150,8 @@ pub struct Flow {
     last_first: u64,
     /// Whether the sender was told `Full` and not yet `Writable`.
     pub waits: bool,
+    /// What the receiver has permitted last.
+    pub permits: Permits,
 }
 
 /// The content of message `number`: the number, and as many copies of its lowest byte as it takes.
@@ -136,15 +172,14 @@ impl Flow {
     pub fn accept(
         &mut self,
         (number, token): (u64, Token),
-        qos: QoS,
-        topic: &str,
-        payload: usize,
+        publish: &Publish,
         expires: Option<Instant>,
     ) -> Check {
         let entry = Entry {
-            qos,
-            topic: topic.to_owned(),
-            payload,
+            qos: publish.qos,
+            retain: publish.retain,
+            topic: publish.topic.as_str().to_owned(),
+            payload: publish.payload.len(),
             expires,
             end: End::Open,
             token,
@@ -152,6 +187,7 @@ impl Flow {
             id: None,
             received: None,
             doomed: false,
+            given_up: false,
             revived: false,
             seen: false,
             deliveries: 0,
@@ -208,7 +244,17 @@ impl Flow {
         ensure!(entry.end == End::Open, rule, "{number} {entry:?} {event:?}");
         entry.end = End::Resolved;
         let (qos, doomed) = (entry.qos, entry.doomed);
-        self.ids.retain(|_, owner| *owner != Owner::Message(number));
+        entry.given_up = entry.sent
+            && qos == QoS::ExactlyOnce
+            && matches!(failure, Some(Failure::TooLarge { .. } | Failure::NotSupported(_)));
+        if entry.given_up {
+            let owners = self.ids.values_mut();
+            owners.filter(|owner| **owner == Owner::Message(number)).for_each(|owner| {
+                *owner = Owner::GivenUp(number);
+            });
+        } else {
+            self.ids.retain(|_, owner| *owner != Owner::Message(number));
+        }
         ensure!(
             !doomed || failure == Some(&Failure::SessionLost),
             "a_lost_session_is_told",
@@ -222,7 +268,7 @@ impl Flow {
                 ensure!(entry.sent, "at_most_once_is_published_when_sent", "{number} {entry:?}");
                 Ok(())
             }
-            (_, Some(failure)) => failure_has_a_cause(number, entry, failure, now),
+            (_, Some(failure)) => failure_has_a_cause(number, entry, failure, self.permits, now),
             _ => Err(Fault { rule, detail: format!("{number} {event:?}") }),
         }
     }
@@ -244,9 +290,8 @@ impl Flow {
                 (entry.sent, entry.id) = (false, None);
             }
         }
-        if !keeps {
-            self.ids.clear();
-        }
+        // Whatever becomes of the messages, the server holds nothing.
+        self.ids.retain(|_, owner| keeps && !matches!(owner, Owner::GivenUp(_)));
     }
 
     /// The sender is gone, or has given its session up.
@@ -265,13 +310,14 @@ impl Flow {
         for (key, record) in disk.records() {
             let StoreKey::Outbound(token) = key else { continue };
             let packet = codec::decode(&record, Version::V5);
-            let (id, released) = match packet {
-                Ok(Packet::Publish(publish)) => (publish.packet_id(), false),
-                Ok(Packet::PubRel(ack)) => (Some(ack.packet_id), true),
+            let (id, released, given_up) = match packet {
+                Ok(Packet::Publish(publish)) => (publish.packet_id(), false, false),
+                Ok(Packet::PubRel(ack)) => (Some(ack.packet_id), true, ack.reason.is_error()),
+                Ok(Packet::PubComp(ack)) => (Some(ack.packet_id), false, true),
                 other => panic!("the session took this for a record: {other:?}"),
             };
             let number = self.tokens.get(&token).copied().flatten();
-            let known = number.map(|number| (number, id, released));
+            let known = number.map(|number| (number, id, released, given_up));
             let rule = "records_are_of_known_messages";
             ensure!(known.is_some(), rule, "{token:?} {record:?}");
             kept.insert(token, known.expect("it was asked above"));
@@ -288,14 +334,21 @@ impl Flow {
         self.tokens = kept.iter().map(|(token, (number, ..))| (*token, Some(*number))).collect();
         self.received = 0;
         self.waits = false;
-        for (number, id, released) in kept.into_values() {
+        for (number, id, released, given_up) in kept.into_values() {
             let entry = self.entries.get_mut(&number).expect("a message for each token");
+            let id = id.expect("records have one");
+            let order = released.then_some(self.received);
+            self.received += u64::from(released);
+            entry.received = order;
+            if given_up {
+                ensure!(entry.given_up, "records_are_of_known_messages", "{number} {entry:?}");
+                self.ids.insert(id, Owner::GivenUp(number));
+                continue;
+            }
             entry.revived |= entry.end != End::Open;
             // It may have ended, and the end was not durable: then it ends again.
-            (entry.end, entry.sent, entry.id, entry.doomed) = (End::Open, true, id, false);
-            entry.received = released.then_some(self.received);
-            self.received += u64::from(released);
-            self.ids.insert(id.expect("records have one"), Owner::Message(number));
+            (entry.end, entry.sent, entry.id, entry.doomed) = (End::Open, true, Some(id), false);
+            self.ids.insert(id, Owner::Message(number));
         }
         Ok(())
     }
@@ -310,8 +363,8 @@ impl Flow {
         match self.ids.insert(id, owner) {
             Some(before) if before == owner && owner != Owner::Request => {}
             Some(Owner::Message(number)) => self.evicted.push(number),
-            Some(Owner::Request) => {
-                let detail = format!("{id} of a request for {owner:?}");
+            Some(before) => {
+                let detail = format!("{id} of {before:?} for {owner:?}");
                 return Err(Fault { rule: "no_live_identifier_is_reused", detail });
             }
             None => {}
@@ -323,8 +376,8 @@ impl Flow {
     pub fn no_live_identifier_is_reused(&mut self) -> Check {
         for number in std::mem::take(&mut self.evicted) {
             let entry = &self.entries[&number];
-            let ended = entry.end != End::Open;
-            ensure!(ended, "no_live_identifier_is_reused", "{number} {entry:?}");
+            let free = entry.end != End::Open && !entry.given_up;
+            ensure!(free, "no_live_identifier_is_reused", "{number} {entry:?}");
         }
         Ok(())
     }
@@ -430,7 +483,11 @@ impl Flow {
             ensure!(entry.end != End::Open, "every_token_ends_once", "{number} never: {entry:?}");
         }
         let ids = &self.ids;
-        ensure!(ids.is_empty(), "no_identifier_leaks", "{ids:?}");
+        let given_up = |owner: &Owner| matches!(owner, Owner::GivenUp(_));
+        ensure!(ids.values().all(given_up), "no_identifier_leaks", "{ids:?}");
+        let held = &self.held;
+        let known = held.keys().all(|id| ids.contains_key(id));
+        ensure!(known, "nothing_is_held_at_rest", "{held:?}, and the sender has {ids:?}");
         ensure!(!self.waits, "writable_follows_full", "at rest, and never told");
         Ok(())
     }
@@ -447,13 +504,19 @@ fn published_means_taken(number: u64, entry: &Entry, error: bool) -> Check {
     Ok(())
 }
 
-fn failure_has_a_cause(number: u64, entry: &Entry, failure: &Failure, now: Instant) -> Check {
+fn failure_has_a_cause(
+    number: u64,
+    entry: &Entry,
+    failure: &Failure,
+    permits: Permits,
+    now: Instant,
+) -> Check {
     let cause = match failure {
         Failure::SessionLost => entry.doomed,
         Failure::NotWritten => entry.qos == QoS::AtMostOnce && entry.sent,
         Failure::Expired => !entry.sent && entry.expires.is_some_and(|at| at <= now),
         Failure::TooLarge { size, limit } => *size > *limit as usize,
-        Failure::NotSupported(_) => true,
+        Failure::NotSupported(_) => !permits.takes(entry.qos, entry.retain),
         _ => false,
     };
     ensure!(cause, "failure_has_a_cause", "{number} {failure:?} {entry:?}");

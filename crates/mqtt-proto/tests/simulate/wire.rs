@@ -9,7 +9,7 @@ use mqtt_proto::{
 };
 
 use crate::disk::Disk;
-use crate::oracle::{Check, End, Fault, Flow, Held, Owner, ensure, number_of};
+use crate::oracle::{Check, End, Fault, Flow, Held, Owner, Permits, ensure, number_of};
 
 /// A QoS 1 message that has arrived on this connection.
 struct Awaiting {
@@ -36,6 +36,7 @@ pub struct Watch {
     receive_maximum: u16,
     packet_size: u32,
     alias_maximum: u16,
+    permits: Permits,
     /// PUBLISH packets whose answer has not arrived.
     open: BTreeSet<PacketId>,
     last_number: u64,
@@ -73,6 +74,7 @@ impl Watch {
             receive_maximum: u16::MAX,
             packet_size: u32::MAX,
             alias_maximum: 0,
+            permits: Permits::default(),
             open: BTreeSet::new(),
             last_number: 0,
             last_pubrel: None,
@@ -136,7 +138,15 @@ impl Watch {
         self.receive_maximum = connack.receive_maximum.unwrap_or(u16::MAX);
         self.packet_size = connack.maximum_packet_size.unwrap_or(u32::MAX);
         self.alias_maximum = connack.topic_alias_maximum.unwrap_or(0);
+        self.permits = permits(connack);
         self.established = true;
+    }
+}
+
+fn permits(connack: &ConnAck) -> Permits {
+    Permits {
+        qos: connack.maximum_qos.unwrap_or(QoS::ExactlyOnce),
+        retain: connack.retain_available.unwrap_or(true),
     }
 }
 
@@ -221,6 +231,9 @@ fn publish_sent(publish: &PublishPacket, own: &mut Part<'_>) -> Check {
     };
     ensure!(entry.end == End::Open, "nothing_is_sent_after_its_end", "{number} {entry:?}");
     ensure!(entry.received.is_none(), "no_publish_after_pubrec", "{number} {entry:?}");
+    let permits = watch.permits;
+    let permitted = permits.takes(publish.qos(), publish.retain());
+    ensure!(permitted, "only_what_is_permitted_is_sent", "{number} {permits:?}");
     // Acceptance order holds over reconnects, so on one connection the numbers ascend; that leaves no
     // place for a second copy either.
     let last = watch.last_number;
@@ -272,7 +285,8 @@ fn pubrel_sent(ack: &Ack, own: &mut Part<'_>) -> Check {
         return Ok(());
     }
     let Part { flow, watch, disk, .. } = own;
-    let Some(Owner::Message(number)) = flow.ids.get(&ack.packet_id).copied() else {
+    let owner = flow.ids.get(&ack.packet_id).copied();
+    let Some(number) = owner.and_then(Owner::message) else {
         let detail = format!("{ack:?} for nothing");
         return Err(Fault { rule: "pubrel_answers_pubrec", detail });
     };
@@ -336,6 +350,10 @@ fn pubcomp_sent(ack: &Ack, other: &mut Part<'_>, disk: Option<&Disk>) -> Check {
 /// A packet has arrived on `own`; `other` is the way back.
 pub fn arrived(packet: &Packet, own: &mut Part<'_>, other: &mut Part<'_>) -> Check {
     match packet {
+        Packet::ConnAck(connack) => {
+            other.flow.permits = permits(connack);
+            Ok(())
+        }
         Packet::Publish(publish) => publish_arrived(publish, own),
         Packet::PubRel(ack) => {
             own.watch.pubcomp.push_back(ack.packet_id);
@@ -357,9 +375,9 @@ pub fn arrived(packet: &Packet, own: &mut Part<'_>, other: &mut Part<'_>) -> Che
             Ok(())
         }
         Packet::PubRec(ack) => {
-            let owner = other.flow.ids.get(&ack.packet_id);
-            if let Some(Owner::Message(number)) = owner
-                && let Some(entry) = other.flow.entries.get_mut(number)
+            let owner = other.flow.ids.get(&ack.packet_id).copied();
+            if let Some(number) = owner.and_then(Owner::message)
+                && let Some(entry) = other.flow.entries.get_mut(&number)
                 && entry.received.is_none()
             {
                 entry.received = Some(other.flow.received);
