@@ -241,7 +241,7 @@ where
                 let _ = session.disconnect(Disconnect::new(ReasonCode::new(a)), now);
             }
             22 => {
-                let _ = session.authenticate(packets::auth(a));
+                let _ = session.authenticate(packets::auth(a), now);
             }
             23 | 24 => {
                 // All that came out of the last connection is whole packets.

@@ -315,7 +315,7 @@ async fn answer(peer: &mut Peer<Pipe>, wrong_at: Option<u8>) -> Event {
             Event::Auth(step) if step.reason == ReasonCode::CONTINUE_AUTHENTICATION => {
                 let challenge = step.authentication_data.unwrap()[0];
                 let wrong = u8::from(wrong_at == Some(challenge));
-                peer.session.authenticate(auth(&[challenge + 1 + wrong])).unwrap();
+                peer.session.authenticate(auth(&[challenge + 1 + wrong]), peer.now()).unwrap();
             }
             other => return other,
         }
@@ -356,7 +356,7 @@ fn an_enhanced_authentication_takes_several_steps_and_can_be_made_again() {
 
         // Messages go on while it is made again.
         let again = Auth { reason: ReasonCode::RE_AUTHENTICATE, ..auth(&[2]) };
-        peer.session.authenticate(again.clone()).unwrap();
+        peer.session.authenticate(again.clone(), peer.now()).unwrap();
         assert_eq!(
             peer.send("a", "b", QoS::AtLeastOnce).await,
             ReasonCode::NO_MATCHING_SUBSCRIBERS
@@ -365,7 +365,7 @@ fn an_enhanced_authentication_takes_several_steps_and_can_be_made_again() {
         assert_eq!(last.reason, ReasonCode::SUCCESS);
         assert_eq!(last.authentication_data.as_deref(), Some(&b"again"[..]));
 
-        peer.session.authenticate(again).unwrap();
+        peer.session.authenticate(again, peer.now()).unwrap();
         let Event::Closed { reason: CloseReason::Disconnected(packet), .. } =
             answer(&mut peer, Some(3)).await
         else {

@@ -307,14 +307,16 @@ impl<R: Role> Session<R> {
     /// Sends a step of an enhanced authentication (MQTT 5.0 section 4.12).
     ///
     /// The peer's steps come as `Event::Auth`. A server may ask for some before it accepts or refuses;
-    /// a client that waits for its next step has so long as for CONNECT.
+    /// a client that waits for its next step has so long as for CONNECT. The same goes for each step of a
+    /// re-authentication that a client has begun, its own ones included.
     ///
     /// # Errors
     ///
     /// `Unexpected` if the connection has no Authentication Method or another one, or if that step does
     /// not belong here.
-    pub fn authenticate(&mut self, auth: Auth) -> Result<(), CommandError> {
-        self.role.authenticate(&mut self.core, auth)
+    pub fn authenticate(&mut self, auth: Auth, now: Instant) -> Result<(), CommandError> {
+        let now = self.core.advance(now);
+        self.role.authenticate(&mut self.core, auth, now)
     }
 
     /// Returns where the connection stands.

@@ -192,7 +192,7 @@ impl Hub {
 
     fn send_step(&mut self, key: ConnectionKey, auth: Auth, now: Instant) {
         if let Some(session) = self.session(key)
-            && session.authenticate(auth).is_err()
+            && session.authenticate(auth, now).is_err()
         {
             // Too large for the client, or the connection is about to end: it cannot be sent.
             session.handle_eof(now);

@@ -215,15 +215,14 @@ impl Client {
             if !connecting && !link.reauthenticating {
                 return Err(broken("the client has begun no re-authentication"));
             }
-            if continues && link.auth_owed {
+            if link.auth_owed {
                 return Err(broken("the next step is the client's"));
             }
             link.auth_owed = continues;
             link.reauthenticating &= continues;
-            if connecting {
-                // The server is at it: the time begins anew with each step.
-                link.timers.set(Timer::Connect, Some(now + self.asked.connect_timeout));
-            }
+            // The server is at it: the time begins anew with each step.
+            let deadline = continues.then(|| now + self.asked.connect_timeout);
+            link.timers.set(Timer::Connect, deadline);
         }
         core.event(Event::Auth(auth));
         Ok(())
@@ -308,7 +307,11 @@ impl Logic for Client {
 
     fn timeout(&mut self, core: &mut Core, now: Instant) {
         if core.take_due(Timer::Connect, now) {
-            return core.end(CloseReason::Timeout(Timeout::Connect));
+            if core.phase() == Phase::Connecting {
+                return core.end(CloseReason::Timeout(Timeout::Connect));
+            }
+            let reason = CloseReason::Timeout(Timeout::Authentication);
+            return core.end_for(reason, ReasonCode::UNSPECIFIED_ERROR);
         }
         if core.take_due(Timer::PingResp, now) {
             return core.end(CloseReason::Timeout(Timeout::PingResp));
@@ -342,9 +345,13 @@ impl Logic for Client {
         Ok(())
     }
 
-    fn authenticate(&mut self, core: &mut Core, auth: Auth) -> Result<(), CommandError> {
+    fn authenticate(
+        &mut self,
+        core: &mut Core,
+        auth: Auth,
+        now: Instant,
+    ) -> Result<(), CommandError> {
         self.check_auth(auth.authentication_method.as_ref()).map_err(CommandError::Unexpected)?;
-        let again = auth.reason == ReasonCode::RE_AUTHENTICATE;
         let expected = match (core.phase(), auth.reason) {
             (Phase::Connecting | Phase::Connected, ReasonCode::CONTINUE_AUTHENTICATION) => {
                 core.link().is_some_and(|link| link.auth_owed)
@@ -363,7 +370,10 @@ impl Logic for Client {
         let packet = core.fit(Packet::Auth(Box::new(auth)))?;
         if let Some(link) = core.link_mut() {
             link.auth_owed = false;
-            link.reauthenticating |= again;
+            if link.phase == Phase::Connected {
+                link.reauthenticating = true;
+                link.timers.set(Timer::Connect, Some(now + self.asked.connect_timeout));
+            }
             link.handshake.push_back(packet);
         }
         Ok(())

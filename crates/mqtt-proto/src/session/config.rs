@@ -63,7 +63,8 @@ pub struct ClientConfig {
     /// With MQTT 5.0, Clean Start true and a Session Expiry Interval above 0, only the first connection
     /// begins with a new session; the later ones go on with it. In 3.x Clean Session is sent as it is.
     pub connect: Connect,
-    /// How long to wait for CONNACK (and for each step of an authentication); default 10 s.
+    /// How long to wait for CONNACK, and for each step of an authentication, also of a later one; default
+    /// 10 s.
     pub connect_timeout: Duration,
     /// How long to wait for a sign of life after PINGREQ; default 10 s.
     pub ping_timeout: Duration,

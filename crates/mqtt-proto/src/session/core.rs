@@ -198,10 +198,6 @@ impl Core {
         self.now
     }
 
-    pub(super) const fn now(&self) -> Instant {
-        self.now
-    }
-
     /// Begins a connection.
     pub(super) fn open(&mut self, version: Version, limits: Limits) {
         self.last_words.clear();
@@ -487,5 +483,10 @@ pub trait Logic: Sized {
 
     fn check_disconnect(&self, core: &Core, disconnect: &Disconnect) -> Result<(), CommandError>;
 
-    fn authenticate(&mut self, core: &mut Core, auth: Auth) -> Result<(), CommandError>;
+    fn authenticate(
+        &mut self,
+        core: &mut Core,
+        auth: Auth,
+        now: Instant,
+    ) -> Result<(), CommandError>;
 }

@@ -225,6 +225,8 @@ impl core::error::Error for CloseReason {
 pub enum Timeout {
     /// CONNECT (server) or CONNACK (client).
     Connect,
+    /// The next step of a re-authentication (client).
+    Authentication,
     /// A sign of life after PINGREQ (client).
     PingResp,
     /// Any packet within one and a half times the Keep Alive (server).
@@ -237,6 +239,7 @@ impl fmt::Display for Timeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Timeout::Connect => "the peer did not answer the connection in time",
+            Timeout::Authentication => "the re-authentication did not get on in time",
             Timeout::PingResp => "the peer did not answer PINGREQ in time",
             Timeout::Write => "the transport took nothing for longer than the write timeout",
             Timeout::KeepAlive => "the peer was silent for longer than its Keep Alive",

@@ -489,7 +489,12 @@ impl Logic for Server {
         Ok(())
     }
 
-    fn authenticate(&mut self, core: &mut Core, auth: Auth) -> Result<(), CommandError> {
+    fn authenticate(
+        &mut self,
+        core: &mut Core,
+        auth: Auth,
+        now: Instant,
+    ) -> Result<(), CommandError> {
         self.check_auth(auth.authentication_method.as_ref()).map_err(CommandError::Unexpected)?;
         let Some(link) = core.link() else { return Err(CommandError::NotConnected) };
         let continues = auth.reason == ReasonCode::CONTINUE_AUTHENTICATION;
@@ -504,7 +509,7 @@ impl Logic for Server {
             return Err(CommandError::Unexpected(rule));
         }
         let packet = core.fit(Packet::Auth(Box::new(auth)))?;
-        let deadline = core.now() + self.config.connect_timeout;
+        let deadline = now + self.config.connect_timeout;
         if let Some(link) = core.link_mut() {
             link.auth_owed = continues;
             if accepting {

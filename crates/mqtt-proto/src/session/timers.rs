@@ -6,7 +6,7 @@ use crate::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub(super) enum Timer {
-    /// CONNECT or CONNACK has to be there.
+    /// CONNECT or CONNACK has to be there, or the next step of an authentication.
     Connect,
     /// A packet has to be sent, or the server takes the client for dead (client).
     Send,

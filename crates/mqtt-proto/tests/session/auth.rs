@@ -62,17 +62,17 @@ fn several_steps_before_connack() {
         pair.open();
         pair.settle();
         for round in 0..3 {
-            pair.server.authenticate(step(CONTINUE, "m", "who?")).unwrap();
-            let twice = pair.server.authenticate(step(CONTINUE, "m", "who?"));
+            pair.server.authenticate(step(CONTINUE, "m", "who?"), pair.now).unwrap();
+            let twice = pair.server.authenticate(step(CONTINUE, "m", "who?"), pair.now);
             assert!(twice.is_err(), "it is the client's turn");
             pair.settle();
             let Some(Event::Auth(auth)) = pair.client_events.pop() else { panic!("{round}") };
             assert_eq!(*auth, step(CONTINUE, "m", "who?"));
             for wrong in [SUCCESS, AGAIN] {
-                pair.client.authenticate(step(wrong, "m", "")).unwrap_err();
+                pair.client.authenticate(step(wrong, "m", ""), pair.now).unwrap_err();
             }
-            pair.client.authenticate(step(CONTINUE, "m", "me")).unwrap();
-            let twice = pair.client.authenticate(step(CONTINUE, "m", "me"));
+            pair.client.authenticate(step(CONTINUE, "m", "me"), pair.now).unwrap();
+            let twice = pair.client.authenticate(step(CONTINUE, "m", "me"), pair.now);
             assert!(twice.is_err(), "nobody asked");
             pair.settle();
             let Some(Event::Auth(auth)) = pair.server_events.pop() else { panic!("{round}") };
@@ -99,14 +99,14 @@ fn each_step_has_its_own_time() {
         client.wait(secs(9));
         client.feed(&Packet::Auth(Box::new(step(CONTINUE, "m", ""))));
         assert!(client.is_open());
-        client.session.authenticate(step(CONTINUE, "m", "")).unwrap();
+        client.session.authenticate(step(CONTINUE, "m", ""), client.now).unwrap();
     }
     client.wait(secs(10));
     assert!(matches!(client.all_closed()[..], [CloseReason::Timeout(Timeout::Connect)]));
     let mut server = asked("m");
     server.wait(secs(1000));
     for _ in 0..3 {
-        server.session.authenticate(step(CONTINUE, "m", "")).unwrap();
+        server.session.authenticate(step(CONTINUE, "m", ""), server.now).unwrap();
         assert!(server.session.wants_input());
         server.wait(secs(9));
         server.feed(&Packet::Auth(Box::new(step(CONTINUE, "m", ""))));
@@ -115,9 +115,41 @@ fn each_step_has_its_own_time() {
         assert!(!server.session.wants_input());
         assert_eq!(server.session.poll_timeout(), None);
     }
-    server.session.authenticate(step(CONTINUE, "m", "")).unwrap();
+    server.session.authenticate(step(CONTINUE, "m", ""), server.now).unwrap();
     server.wait(secs(10));
     assert_eq!(server.closed(), CloseReason::Timeout(Timeout::Connect));
+}
+
+// covers: v5 MQTT-4.12.1-2
+// class: 35
+#[test]
+fn each_step_of_a_re_authentication_has_its_time() {
+    for answers in 0..3 {
+        let mut config = config("m");
+        config.connect.keep_alive = 0;
+        let mut client = Solo::accepted(config, connack("m"));
+        // The time counts from the step, not from what was last heard of it.
+        client.now = client.now + secs(1000);
+        client.session.authenticate(step(AGAIN, "m", ""), client.now).unwrap();
+        for _ in 0..answers {
+            client.wait(secs(9));
+            client.feed(&Packet::Auth(Box::new(step(CONTINUE, "m", ""))));
+            client.wait(secs(9));
+            client.session.authenticate(step(CONTINUE, "m", ""), client.now).unwrap();
+        }
+        client.sent();
+        client.wait(secs(9));
+        assert!(client.is_open());
+        client.wait(secs(1));
+        assert_eq!(client.closed(), CloseReason::Timeout(Timeout::Authentication));
+        assert_eq!(client.sent_raw(), [0xE0, 1, 0x80]);
+    }
+    // Once it is complete, there is no such limit.
+    let mut client = Solo::accepted(config("m"), connack("m"));
+    client.session.authenticate(step(AGAIN, "m", ""), client.now).unwrap();
+    client.feed(&Packet::Auth(Box::new(step(SUCCESS, "m", ""))));
+    client.wait(secs(20));
+    assert!(client.is_open());
 }
 
 // covers: v5 MQTT-4.12.0-1, v5 MQTT-4.12.0-4, v5 MQTT-3.1.4-6
@@ -127,7 +159,7 @@ fn a_server_may_refuse_at_any_step() {
         for code in [ReasonCode::NOT_AUTHORIZED, ReasonCode::BAD_AUTHENTICATION_METHOD] {
             let mut solo = asked("m");
             for _ in 0..steps {
-                solo.session.authenticate(step(CONTINUE, "m", "")).unwrap();
+                solo.session.authenticate(step(CONTINUE, "m", ""), solo.now).unwrap();
                 solo.sent();
                 solo.feed(&Packet::Auth(Box::new(step(CONTINUE, "m", ""))));
             }
@@ -154,7 +186,7 @@ fn before_connack_a_client_says_nothing_but_auth_and_disconnect() {
         (wire(&Packet::Disconnect(Disconnect::default()), Version::V5), true),
     ] {
         let mut solo = asked("m");
-        solo.session.authenticate(step(CONTINUE, "m", "")).unwrap();
+        solo.session.authenticate(step(CONTINUE, "m", ""), solo.now).unwrap();
         solo.sent();
         solo.feed_raw(&bytes);
         assert_eq!(solo.sent_raw(), [], "no DISCONNECT before CONNACK");
@@ -169,9 +201,9 @@ fn before_connack_a_client_says_nothing_but_auth_and_disconnect() {
 #[test]
 fn without_a_method_or_with_another_there_is_no_auth() {
     let mut client = Solo::connected(Version::V5);
-    client.session.authenticate(step(AGAIN, "m", "")).unwrap_err();
+    client.session.authenticate(step(AGAIN, "m", ""), client.now).unwrap_err();
     let mut server = Solo::plain(Version::V5);
-    server.session.authenticate(step(CONTINUE, "m", "")).unwrap_err();
+    server.session.authenticate(step(CONTINUE, "m", ""), server.now).unwrap_err();
     assert_eq!((client.sent_raw(), server.sent_raw()), (vec![], vec![]));
     client.feed(&Packet::Auth(Box::new(step(CONTINUE, "m", ""))));
     client.closed_for(ReasonCode::PROTOCOL_ERROR);
@@ -179,13 +211,13 @@ fn without_a_method_or_with_another_there_is_no_auth() {
     server.closed_for(ReasonCode::PROTOCOL_ERROR);
 
     let mut client = Solo::accepted(config("m"), connack("m"));
-    client.session.authenticate(step(AGAIN, "other", "")).unwrap_err();
-    client.session.authenticate(step(AGAIN, "m", "")).unwrap();
+    client.session.authenticate(step(AGAIN, "other", ""), client.now).unwrap_err();
+    client.session.authenticate(step(AGAIN, "m", ""), client.now).unwrap();
     client.sent();
     client.feed(&Packet::Auth(Box::new(step(CONTINUE, "other", ""))));
     client.closed_for(ReasonCode::PROTOCOL_ERROR);
     let mut server = serving("m");
-    server.session.authenticate(step(CONTINUE, "other", "")).unwrap_err();
+    server.session.authenticate(step(CONTINUE, "other", ""), server.now).unwrap_err();
     server.feed(&Packet::Auth(Box::new(step(AGAIN, "other", ""))));
     server.closed_for(ReasonCode::PROTOCOL_ERROR);
 
@@ -216,21 +248,21 @@ fn re_authentication_while_messages_flow() {
         pair.settle();
         assert!(pair.was_connected());
         for wrong in [SUCCESS, CONTINUE] {
-            pair.client.authenticate(step(wrong, "m", "")).unwrap_err();
+            pair.client.authenticate(step(wrong, "m", ""), pair.now).unwrap_err();
         }
-        pair.client.authenticate(step(AGAIN, "m", "again")).unwrap();
+        pair.client.authenticate(step(AGAIN, "m", "again"), pair.now).unwrap();
         pair.client.publish(message("a", "1", QoS::ExactlyOnce), pair.now).unwrap();
         pair.settle();
         assert_eq!(pair.server_events.pop(), Some(Event::Auth(step(AGAIN, "m", "again").into())));
-        pair.server.authenticate(step(AGAIN, "m", "")).unwrap_err();
-        pair.server.authenticate(step(CONTINUE, "m", "who?")).unwrap();
+        pair.server.authenticate(step(AGAIN, "m", ""), pair.now).unwrap_err();
+        pair.server.authenticate(step(CONTINUE, "m", "who?"), pair.now).unwrap();
         pair.server.publish(message("a", "2", QoS::ExactlyOnce), pair.now).unwrap();
         pair.settle();
-        pair.client.authenticate(step(CONTINUE, "m", "me")).unwrap();
+        pair.client.authenticate(step(CONTINUE, "m", "me"), pair.now).unwrap();
         pair.client.publish(message("a", "3", QoS::AtMostOnce), pair.now).unwrap();
         pair.settle();
         assert_eq!(pair.server_events.pop(), Some(Event::Auth(step(CONTINUE, "m", "me").into())));
-        pair.server.authenticate(step(SUCCESS, "m", "fine")).unwrap();
+        pair.server.authenticate(step(SUCCESS, "m", "fine"), pair.now).unwrap();
         pair.settle();
         assert!(pair.client_events.contains(&Event::Auth(step(SUCCESS, "m", "fine").into())));
         assert_eq!(Pair::payloads(&pair.server_messages), ["1", "3"]);
@@ -253,7 +285,7 @@ fn nobody_takes_a_step_out_of_turn() {
         for before in [false, true] {
             let mut client = Solo::accepted(config("m"), connack("m"));
             if before {
-                client.session.authenticate(step(AGAIN, "m", "")).unwrap();
+                client.session.authenticate(step(AGAIN, "m", ""), client.now).unwrap();
                 client.sent();
                 client.feed(&Packet::Auth(Box::new(step(SUCCESS, "m", ""))));
                 assert!(client.is_open());
@@ -264,23 +296,29 @@ fn nobody_takes_a_step_out_of_turn() {
     }
     // The server, although it is the client's turn: before CONNACK and later.
     for mut client in [Solo::client(config("m")), Solo::accepted(config("m"), connack("m"))] {
-        let _ = client.session.authenticate(step(AGAIN, "m", ""));
+        let _ = client.session.authenticate(step(AGAIN, "m", ""), client.now);
         client.sent();
         client.feed(&Packet::Auth(Box::new(step(CONTINUE, "m", ""))));
         assert!(client.is_open());
         client.feed(&Packet::Auth(Box::new(step(CONTINUE, "m", ""))));
         client.closed_for(ReasonCode::PROTOCOL_ERROR);
     }
+    let mut client = Solo::accepted(config("m"), connack("m"));
+    client.session.authenticate(step(AGAIN, "m", ""), client.now).unwrap();
+    client.sent();
+    client.feed(&Packet::Auth(Box::new(step(CONTINUE, "m", ""))));
+    client.feed(&Packet::Auth(Box::new(step(SUCCESS, "m", ""))));
+    client.closed_for(ReasonCode::PROTOCOL_ERROR);
     // The client: one at a time.
     let mut client = Solo::accepted(config("m"), connack("m"));
-    client.session.authenticate(step(AGAIN, "m", "")).unwrap();
-    client.session.authenticate(step(AGAIN, "m", "")).unwrap_err();
+    client.session.authenticate(step(AGAIN, "m", ""), client.now).unwrap();
+    client.session.authenticate(step(AGAIN, "m", ""), client.now).unwrap_err();
     client.feed(&Packet::Auth(Box::new(step(SUCCESS, "m", ""))));
-    client.session.authenticate(step(AGAIN, "m", "")).unwrap();
+    client.session.authenticate(step(AGAIN, "m", ""), client.now).unwrap();
     // Another connection begins anew.
     client.eof();
     client.reconnect(connack("m"));
-    client.session.authenticate(step(AGAIN, "m", "")).unwrap();
+    client.session.authenticate(step(AGAIN, "m", ""), client.now).unwrap();
 }
 
 // covers: v5 MQTT-4.12.1-2
@@ -291,7 +329,7 @@ fn a_failed_re_authentication_ends_the_connection_with_a_reason() {
     pair.accept = Some(connack("m"));
     pair.open();
     pair.settle();
-    pair.client.authenticate(step(AGAIN, "m", "")).unwrap();
+    pair.client.authenticate(step(AGAIN, "m", ""), pair.now).unwrap();
     pair.settle();
     pair.server_events.clear();
     pair.server.disconnect(Disconnect::new(code), pair.now).unwrap();
@@ -326,7 +364,10 @@ fn auth_leaves_out_what_the_peer_does_not_take() {
             ConnAck { maximum_packet_size: Some(limit), ..connack("m") },
         );
         let again = Auth { reason: AGAIN, ..chatty() };
-        let results = [server.session.authenticate(chatty()), client.session.authenticate(again)];
+        let results = [
+            server.session.authenticate(chatty(), server.now),
+            client.session.authenticate(again, client.now),
+        ];
         for (result, sent) in results.into_iter().zip([server.sent_raw(), client.sent_raw()]) {
             if limit < short {
                 let size = short as usize;

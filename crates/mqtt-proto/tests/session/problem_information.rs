@@ -123,7 +123,7 @@ fn a_client_that_did_not_want_them_leaves_a_server_that_sends_them() {
         let mut solo = Solo::accepted(config.clone(), connack.clone());
         // So that AUTH may come.
         let again = Auth { reason: ReasonCode::RE_AUTHENTICATE, ..auth(Vec::new()) };
-        solo.session.authenticate(again).unwrap();
+        solo.session.authenticate(again, solo.now).unwrap();
         solo.sent();
         solo.feed(&packet);
         let closed = solo.events().into_iter().find_map(|event| match event {
