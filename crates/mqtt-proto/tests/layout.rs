@@ -81,6 +81,15 @@ const TABLES: &[(&str, &[Row])] = &[
             Together(&["lib"]),
         ],
     ),
+    (
+        "mqtt-cli",
+        &[
+            Together(&["failure", "signal", "output", "format", "args"]),
+            Together(&["connection"]),
+            Apart(&["publish", "subscribe", "request", "respond", "bench", "broker"]),
+            Together(&["main"]),
+        ],
+    ),
 ];
 
 struct Source {

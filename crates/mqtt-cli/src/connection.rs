@@ -1,0 +1,112 @@
+//! A client for the time of a command.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mqtt_async::{Client, Config, Error, Tcp, Text, TopicName, Version, Will};
+
+use crate::args::Connection;
+use crate::failure::{Failure, Kind};
+use crate::signal::Interrupts;
+
+/// How long the end of a command may take.
+const LAST: Duration = Duration::from_secs(5);
+
+/// A client that is connected, and the driver that works for it.
+pub(crate) struct Session {
+    pub(crate) client: Client,
+    driver: smol::Task<Result<(), Error>>,
+}
+
+impl Connection {
+    pub(crate) fn config(&self) -> Result<Config, Failure> {
+        let version = Version::from(self.mqtt_version);
+        let text = |what: &str, text: &str| {
+            Text::new(text).map_err(|error| Failure::usage(format_args!("{what}: {error}")))
+        };
+        let mut config = Config::new(version);
+        if let Some(id) = &self.client_id {
+            config.session.connect.client_id = text("--client-id", id)?;
+        }
+        if let Some(name) = &self.username {
+            config.session.connect.user_name = Some(text("--username", name)?);
+        }
+        if let Some(password) = &self.password {
+            if self.username.is_none() && !version.is_v5() {
+                let what = "in MQTT 3.1.1 a password needs a --username beside it";
+                return Err(Failure::usage(what));
+            }
+            config.session.connect.password = Some(password.clone().into_bytes().into());
+        }
+        config.session.connect.keep_alive = self.keepalive;
+        if let Some(session) = self.session {
+            if self.client_id.is_none() {
+                return Err(Failure::usage("a --session is that of a Client Identifier")
+                    .hint("name it with --client-id"));
+            }
+            config.session.connect.clean_start = false;
+            if version.is_v5() {
+                let seconds = u32::try_from(session.as_secs()).unwrap_or(u32::MAX);
+                config.session.connect.session_expiry_interval = Some(seconds);
+            }
+        }
+        if let Some(topic) = &self.will_topic {
+            let payload = self.will_payload.clone().unwrap_or_default();
+            let will = Will::new(TopicName::new(topic)?, payload);
+            config.session.connect.will = Some(will.qos(self.will_qos).retain(self.will_retain));
+        }
+        Ok(config)
+    }
+
+    /// Returns a client that is not connected yet; what it is told now, it does first.
+    pub(crate) fn prepare(&self, config: Config) -> Prepared {
+        let (client, driver) = Client::new(config, Tcp::new(self.host.clone(), self.port));
+        let was_connected = Arc::new(AtomicBool::new(false));
+        let connected = Arc::clone(&was_connected);
+        let driver = driver.reconnect_if(move |error, _| {
+            connected.load(Ordering::Relaxed) && error.is_retryable()
+        });
+        Prepared { client, driver: Box::pin(driver), was_connected }
+    }
+}
+
+/// A client that has still to connect.
+pub(crate) struct Prepared {
+    pub(crate) client: Client,
+    driver: Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>,
+    was_connected: Arc<AtomicBool>,
+}
+
+impl Prepared {
+    /// Connects, and insists on the first attempt: a wrong host is an error now, not in an hour.
+    pub(crate) async fn connect(self) -> Result<Session, Failure> {
+        let Prepared { client, driver, was_connected } = self;
+        let session = Session { client, driver: smol::spawn(driver) };
+        session.client.connected().await?;
+        was_connected.store(true, Ordering::Relaxed);
+        Ok(session)
+    }
+}
+
+impl Session {
+    /// Waits for the answers that are missing, says goodbye, and tells what is left. A Ctrl-C ends the wait.
+    pub(crate) async fn close(self, interrupts: &mut Interrupts) -> Result<(), Failure> {
+        let Session { client, driver } = self;
+        let report = match interrupts.unless(client.shutdown(LAST)).await {
+            Some(report) => report,
+            None => client.shutdown(Duration::ZERO).await,
+        };
+        let left = report.unsent.len() + report.unacked;
+        if let Err(error) = driver.await {
+            return Err(error.into());
+        }
+        if left > 0 {
+            let what = format_args!("{left} messages have no answer from the server");
+            return Err(Failure::new(Kind::Interrupted, what));
+        }
+        Ok(())
+    }
+}

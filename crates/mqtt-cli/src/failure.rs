@@ -1,0 +1,133 @@
+//! What goes wrong, in one line for people and one number for scripts.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use mqtt_async::{CommandError, Error, PublishError, TokenError, TopicError};
+
+/// Why a command ends; each has an exit code of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Anything else.
+    Other = 1,
+    /// The command line asks for something that cannot be.
+    Usage = 2,
+    /// There is no connection, or it was lost and cannot be made again.
+    Connection = 3,
+    /// The server does not let this client in, or not do this.
+    Denied = 4,
+    /// The server has rejected the message or the subscription.
+    Rejected = 5,
+    /// Nothing came in time.
+    Timeout = 6,
+    /// Ctrl-C, before everything was done; as shells have it.
+    Interrupted = 130,
+}
+
+/// What is printed for `--help`.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes: 0 done, 1 other failure, 2 wrong usage, 3 no connection, 4 not let in or not authorized, \
+5 rejected by the server, 6 nothing came in time, 130 interrupted before everything was done.";
+
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) kind: Kind,
+    what: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: Kind, what: impl fmt::Display) -> Failure {
+        Failure { kind, what: what.to_string(), hint: None }
+    }
+
+    pub(crate) fn usage(what: impl fmt::Display) -> Failure {
+        Failure::new(Kind::Usage, what)
+    }
+
+    pub(crate) fn other(what: impl fmt::Display) -> Failure {
+        Failure::new(Kind::Other, what)
+    }
+
+    pub(crate) fn interrupted() -> Failure {
+        Failure::new(Kind::Interrupted, "interrupted")
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.kind as u8)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // One line, whatever a server puts into its Reason String.
+        for part in self.what.split(|c: char| c.is_control()) {
+            f.write_str(part)?;
+        }
+        match &self.hint {
+            Some(hint) => write!(f, " ({hint})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        let denied = error.is_auth();
+        let failure = Failure::new(if denied { Kind::Denied } else { Kind::Connection }, &error);
+        match error {
+            _ if denied => failure.hint("see --username, --password and --client-id"),
+            Error::Connect(_) | Error::ConnectTimeout { .. } => {
+                failure.hint("is the server running, and are --host and --port right?")
+            }
+            Error::Refused(_) if error.reason().is_some_and(|it| it.get() == 0x84) => {
+                failure.hint("try --mqtt-version 3.1.1")
+            }
+            _ => failure,
+        }
+    }
+}
+
+impl From<TokenError> for Failure {
+    fn from(error: TokenError) -> Failure {
+        match error {
+            TokenError::Ended(error) => error.into(),
+            TokenError::Rejected(_) if error.is_auth() => Failure::new(Kind::Denied, error),
+            TokenError::Rejected(_) => Failure::new(Kind::Rejected, error),
+            error => Failure::other(error),
+        }
+    }
+}
+
+impl From<PublishError> for Failure {
+    fn from(error: PublishError) -> Failure {
+        match error {
+            PublishError::Topic(_) | PublishError::Invalid(_) | PublishError::NotSupported(_) => {
+                Failure::usage(error)
+            }
+            error => Failure::other(error),
+        }
+    }
+}
+
+impl From<CommandError> for Failure {
+    fn from(error: CommandError) -> Failure {
+        match error {
+            CommandError::Filter(_) | CommandError::Invalid(_) | CommandError::NotSupported(_) => {
+                Failure::usage(error)
+            }
+            error => Failure::other(error),
+        }
+    }
+}
+
+impl From<TopicError> for Failure {
+    fn from(error: TopicError) -> Failure {
+        Failure::usage(error)
+    }
+}

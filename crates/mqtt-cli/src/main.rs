@@ -1,0 +1,79 @@
+//! The command `mqtt`.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+mod args;
+mod broker;
+mod connection;
+mod failure;
+mod format;
+mod output;
+mod publish;
+mod signal;
+mod subscribe;
+
+use failure::{EXIT_CODES, Failure};
+
+/// Publishes, subscribes, requests, responds, measures, and runs a small broker, over MQTT.
+#[derive(Debug, Parser)]
+#[command(name = "mqtt", version, about, disable_help_flag = true, disable_help_subcommand = true, after_help = EXIT_CODES)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Prints help; `--help` of a command tells its options.
+    // Not `-h`, which is the host, as people know it from other clients.
+    #[arg(long, action = clap::ArgAction::Help, global = true)]
+    help: Option<bool>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Publishes messages.
+    Pub(publish::Args),
+    /// Subscribes, and prints the messages.
+    Sub(subscribe::Args),
+    /// Runs a small broker.
+    Broker(broker::Args),
+    /// Prints completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help goes to the standard output and is no error; a pager that was left is none either.
+        Err(error) => {
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            anstream::eprintln!("mqtt: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Pub(args) => smol::block_on(publish::run(args)),
+        Command::Sub(args) => smol::block_on(subscribe::run(args)),
+        Command::Broker(args) => smol::block_on(broker::run(args)),
+        Command::Completions { shell } => {
+            // Into memory first: the writer of the library panics where the pipe is broken.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "mqtt", &mut script);
+            output::print(&script)
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! `mqtt sub`.
+
+use std::io::IsTerminal;
+use std::time::{Duration, SystemTime};
+
+use anstyle::{AnsiColor, Style as Colour};
+use mqtt_async::{
+    FilterSubscription, Inbound, Message, QoS, RetainHandling, Subscribe, Subscription,
+    SubscriptionOptions, TopicFilter, Version,
+};
+use smol::{Timer, future};
+
+use crate::args::{Connection, qos};
+use crate::failure::{Failure, Kind};
+use crate::format::{Style, TEMPLATE_HELP, Template};
+use crate::output;
+use crate::signal::Interrupts;
+
+/// Subscribes, and prints the messages.
+///
+/// Ctrl-C ends it. If the connection is lost, it is made again.
+#[derive(Debug, clap::Args)]
+#[command(after_help = format!("In a FORMAT stand: {TEMPLATE_HELP}."))]
+pub(crate) struct Args {
+    /// What to subscribe to; may be given several times. + stands for one level, # for all that follow.
+    #[arg(short, long = "topic", required = true, value_name = "FILTER")]
+    topics: Vec<String>,
+
+    /// The highest QoS that the messages may come with.
+    #[arg(short, long, value_parser = qos, default_value = "0")]
+    qos: QoS,
+
+    /// Ends after so many messages.
+    #[arg(short = 'C', long, value_name = "COUNT")]
+    count: Option<u64>,
+
+    /// Ends if no message has come for so long; that is exit code 6.
+    #[arg(short = 'W', long, value_name = "DURATION", value_parser = seconds_or_duration)]
+    timeout: Option<Duration>,
+
+    /// How a message is printed.
+    #[arg(long, value_enum, default_value = "plain", conflicts_with_all = ["verbose", "template"])]
+    format: Style,
+
+    /// Prints the topic as well: as --format topic.
+    #[arg(short, long, conflicts_with = "template")]
+    verbose: bool,
+
+    /// Prints each message in a format of your own.
+    #[arg(short = 'F', long, value_name = "FORMAT")]
+    template: Option<Template>,
+
+    /// Ends no message with a line break.
+    #[arg(short = 'N', long)]
+    no_newline: bool,
+
+    /// Prints only what is retained, and ends when nothing has come for a second, or for --timeout.
+    #[arg(long, conflicts_with = "no_retained")]
+    retained_only: bool,
+
+    /// Leaves out what is retained.
+    #[arg(short = 'R', long)]
+    no_retained: bool,
+
+    /// Leaves out what this Client Identifier has published (MQTT 5.0).
+    #[arg(long)]
+    no_local: bool,
+
+    /// Colours topics: on a terminal, unless NO_COLOR is set.
+    #[arg(long, value_enum, default_value = "auto", value_name = "WHEN")]
+    color: clap::ColorChoice,
+
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// How many bytes are printed at once at most.
+const AT_ONCE: usize = 64 * 1024;
+
+/// Reads a duration; a bare number is in seconds, as people know it from other clients.
+fn seconds_or_duration(text: &str) -> Result<Duration, humantime::DurationError> {
+    match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => humantime::parse_duration(text),
+    }
+}
+
+/// How messages look.
+struct Look {
+    template: Template,
+    newline: bool,
+    coloured: bool,
+    /// Whether bytes that would move the cursor or worse are made visible.
+    escaped: bool,
+}
+
+pub(crate) async fn run(args: Args) -> Result<(), Failure> {
+    let subscribe = args.subscribe()?;
+    let config = args.connection.config()?;
+    let mut interrupts = Interrupts::new()?;
+    let prepared = args.connection.prepare(config);
+    // Before there is a connection, so that what waits in a session finds it. It is dropped behind the
+    // goodbye: before, it would unsubscribe, and --session keeps what it has.
+    let mut messages = prepared.client.listen_with(subscribe, Inbound::default())?;
+    let Some(session) = interrupts.unless(prepared.connect()).await else { return Ok(()) };
+    let session = session?;
+    let result = match interrupts.unless(args.print(&mut messages)).await {
+        Some(result) => result,
+        // That is how it is meant to end, unless it was to wait for something.
+        None if args.count.is_some() => Err(Failure::interrupted()),
+        None => Ok(()),
+    };
+    let lagged = session.client.stats().lagged;
+    if lagged > 0 && !args.connection.quiet {
+        anstream::eprintln!(
+            "mqtt: {lagged} messages of QoS 0 came faster than they could be printed"
+        );
+    }
+    result.and(session.close(&mut interrupts).await)
+}
+
+impl Args {
+    fn subscribe(&self) -> Result<Subscribe, Failure> {
+        let mut options = SubscriptionOptions::from(self.qos);
+        options.no_local = self.no_local;
+        // MQTT 3.1.1 cannot ask the server to leave them out: then this program does.
+        if self.no_retained && Version::from(self.connection.mqtt_version).is_v5() {
+            options.retain_handling = RetainHandling::DoNotSend;
+        }
+        let mut filters = Vec::new();
+        for topic in &self.topics {
+            let filter = TopicFilter::new(topic)
+                .map_err(|error| Failure::usage(format_args!("--topic {topic}: {error}")))?;
+            if !filters.contains(&filter) {
+                filters.push(filter);
+            }
+        }
+        let mut filters = filters.into_iter();
+        let Some(first) = filters.next() else {
+            return Err(Failure::usage("there is nothing to subscribe to"));
+        };
+        let mut subscribe = Subscribe::new(first, options);
+        for filter in filters {
+            subscribe.subscriptions.push(FilterSubscription { filter, options });
+        }
+        Ok(subscribe)
+    }
+
+    fn look(&self) -> Look {
+        let terminal = std::io::stdout().is_terminal();
+        let style = if self.verbose { Style::Topic } else { self.format };
+        let coloured = match self.color {
+            clap::ColorChoice::Always => true,
+            clap::ColorChoice::Never => false,
+            clap::ColorChoice::Auto => {
+                terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+            }
+        };
+        Look {
+            template: self.template.clone().unwrap_or_else(|| style.into()),
+            newline: !self.no_newline,
+            coloured,
+            escaped: terminal,
+        }
+    }
+
+    async fn print(&self, messages: &mut Subscription) -> Result<(), Failure> {
+        let look = self.look();
+        messages.subscribed().await?;
+        let mut left = self.count.unwrap_or(u64::MAX);
+        let mut out = Vec::new();
+        while left > 0 {
+            let Some(message) = self.next(messages, &mut out).await? else { break };
+            if (self.no_retained && message.retain()) || (self.retained_only && !message.retain()) {
+                continue;
+            }
+            look.write(&message, SystemTime::now(), &mut out);
+            left -= 1;
+        }
+        output::print(&out)?;
+        match messages.error() {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the next message; what was printed before is flushed if there is none yet.
+    async fn next(
+        &self,
+        messages: &mut Subscription,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Message>, Failure> {
+        if out.len() < AT_ONCE
+            && let Some(message) = messages.try_next()
+        {
+            return Ok(Some(message));
+        }
+        output::print(out)?;
+        out.clear();
+        // What is retained comes at once, so a short silence is its end.
+        let timeout = self.timeout.or(self.retained_only.then_some(Duration::from_secs(1)));
+        let Some(timeout) = timeout else { return Ok(messages.next().await) };
+        let late = async {
+            Timer::after(timeout).await;
+            if self.retained_only {
+                return Ok(None);
+            }
+            let what = format_args!("no message for {}", humantime::format_duration(timeout));
+            Err(Failure::new(Kind::Timeout, what))
+        };
+        future::or(async { Ok(messages.next().await) }, late).await
+    }
+}
+
+impl Look {
+    fn write(&self, message: &Message, now: SystemTime, out: &mut Vec<u8>) {
+        let mut line = Vec::new();
+        self.template.write(message, now, &mut line);
+        if self.escaped {
+            line = escape(&line);
+        }
+        if self.coloured {
+            let colour = colour(message.topic());
+            out.extend_from_slice(colour.render().to_string().as_bytes());
+            out.append(&mut line);
+            out.extend_from_slice(colour.render_reset().to_string().as_bytes());
+        } else {
+            out.append(&mut line);
+        }
+        if self.newline {
+            out.push(b'\n');
+        }
+    }
+}
+
+/// Makes visible what a terminal would obey. What is no UTF-8 becomes a replacement character.
+fn escape(bytes: &[u8]) -> Vec<u8> {
+    let mut text = String::with_capacity(bytes.len());
+    for char in String::from_utf8_lossy(bytes).chars() {
+        match char {
+            '\n' | '\t' => text.push(char),
+            char if char.is_control() => text.extend(char.escape_default()),
+            char => text.push(char),
+        }
+    }
+    text.into_bytes()
+}
+
+/// Returns a colour that is the same for the same topic.
+fn colour(topic: &str) -> Colour {
+    const COLOURS: [AnsiColor; 6] = [
+        AnsiColor::Green,
+        AnsiColor::Yellow,
+        AnsiColor::Blue,
+        AnsiColor::Magenta,
+        AnsiColor::Cyan,
+        AnsiColor::BrightBlue,
+    ];
+    let sum =
+        topic.bytes().fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    Colour::new().fg_color(COLOURS.get(sum % COLOURS.len()).copied().map(Into::into))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_obeys_no_payload() {
+        assert_eq!(escape(b"a\tb\n\x1b[2J\x07\xff"), "a\tb\n\\u{1b}[2J\\u{7}\u{fffd}".as_bytes());
+    }
+
+    #[test]
+    fn a_bare_number_is_in_seconds() {
+        assert_eq!(seconds_or_duration("5"), Ok(Duration::from_secs(5)));
+        assert_eq!(seconds_or_duration("1m 5s"), Ok(Duration::from_secs(65)));
+        assert!(seconds_or_duration("soon").is_err());
+    }
+}

@@ -1,0 +1,322 @@
+//! The command as a person or a script uses it: processes, their streams and their exit codes.
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use mqtt_async::{Publish, QoS, TopicName};
+use mqtt_broker::{Broker, BrokerConfig, BrokerStats};
+
+/// A test that takes longer hangs.
+const GUARD: Duration = Duration::from_secs(20);
+
+/// A broker in this process, for commands that are other ones.
+struct World {
+    broker: Broker,
+    address: SocketAddr,
+}
+
+impl World {
+    fn new() -> World {
+        let (broker, driver) = Broker::new(BrokerConfig::default());
+        let address = broker.listen("127.0.0.1:0").unwrap();
+        std::thread::spawn(move || smol::block_on(driver));
+        World { broker, address }
+    }
+
+    /// Returns a command of `mqtt` that finds the broker.
+    fn mqtt(&self, args: &[&str]) -> Command {
+        let mut command = mqtt(args);
+        command.env("MQTT_PORT", self.address.port().to_string());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.mqtt(args).output().unwrap()
+    }
+
+    /// Runs it, and insists that all is well; returns what it printed.
+    fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Begins to subscribe, and waits until the broker knows.
+    fn sub(&self, args: &[&str]) -> Child {
+        // The command before may have ended, and its connection not yet.
+        self.until(|stats| stats.connections == 0);
+        let child = self
+            .mqtt(&[&["sub"], args].concat())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        self.until(|stats| stats.subscriptions > 0);
+        child
+    }
+
+    fn until(&self, condition: impl Fn(&BrokerStats) -> bool) {
+        let since = Instant::now();
+        while !condition(&self.broker.stats()) {
+            assert!(since.elapsed() < GUARD, "the test hangs");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.broker.shutdown();
+    }
+}
+
+fn mqtt(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mqtt"));
+    command.args(args).stdin(Stdio::null());
+    for name in ["MQTT_HOST", "MQTT_PORT", "MQTT_USERNAME", "MQTT_PASSWORD"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Waits for the end; returns the exit code and what was printed.
+fn end(child: Child) -> (Option<i32>, String) {
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[cfg(unix)]
+fn interrupt(child: &Child) {
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+}
+
+#[test]
+fn a_message_gets_from_pub_to_sub_in_each_version_and_at_each_qos() {
+    let world = World::new();
+    for version in ["5", "3.1.1", "3.1"] {
+        for qos in ["0", "1", "2"] {
+            let id = ["-i", "sub"];
+            let sub = world.sub(
+                &[&["-t", "a/+", "-q", qos, "-C", "1", "-v", "-V", version], &id[..]].concat(),
+            );
+            world.ok(&["pub", "-t", "a/b", "-m", "21.5", "-q", qos, "-V", version, "-i", "pub"]);
+            assert_eq!(end(sub), (Some(0), "a/b 21.5\n".to_owned()), "{version}, QoS {qos}");
+            world.until(|stats| stats.subscriptions == 0);
+        }
+    }
+}
+
+#[test]
+fn the_payload_comes_from_everywhere() {
+    let world = World::new();
+    let path = std::env::temp_dir().join(format!("mqtt-cli-{}", std::process::id()));
+    std::fs::write(&path, b"from a file\0\xFF").unwrap();
+    let sub = world.sub(&["-t", "a", "-q", "1", "-C", "7", "-F", r"%l %x\n", "-N"]);
+    world.ok(&["pub", "-q", "1", "-t", "a", "-f", path.to_str().unwrap()]);
+    std::fs::remove_file(path).unwrap();
+    world.ok(&["pub", "-q", "1", "-t", "a", "-n"]);
+    world.ok(&["pub", "-q", "1", "-t", "a", "-m", "r", "--repeat", "2"]);
+    for (args, input) in [("-s", "one\ntwo"), ("-l", "one\ntwo")] {
+        let mut child =
+            world.mqtt(&["pub", "-q", "1", "-t", "a", args]).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+    let printed =
+        "13 66726f6d20612066696c6500ff\n0 \n1 72\n1 72\n7 6f6e650a74776f\n3 6f6e65\n3 74776f\n";
+    assert_eq!(end(sub), (Some(0), printed.to_owned()));
+}
+
+#[test]
+fn json_has_all_of_it() {
+    let world = World::new();
+    let sub = world.sub(&["-t", "#", "-q", "1", "-C", "2", "--format", "json"]);
+    world.ok(&[
+        "pub",
+        "-t",
+        "a",
+        "-m",
+        "\"x\"\n",
+        "-q",
+        "1",
+        "--content-type",
+        "text/plain",
+        "--response-topic",
+        "r",
+        "--correlation-data",
+        "7",
+        "--expiry",
+        "1h",
+        "-D",
+        "k=v=w",
+        "-D",
+        "k=2",
+    ]);
+    let message = Publish::new(TopicName::new("b").unwrap(), vec![0xFF]).qos(QoS::AtLeastOnce);
+    world.broker.publish(&message);
+    let (code, printed) = end(sub);
+    assert_eq!(code, Some(0));
+    let lines: Vec<serde_json::Value> =
+        printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    let time = lines[0]["time"].as_str().unwrap();
+    assert!(humantime::parse_rfc3339(time).is_ok(), "{time}");
+    let expected = serde_json::json!({
+        "time": time, "topic": "a", "payload": "\"x\"\n", "qos": 1, "retain": false,
+        "message_expiry_interval": 3600, "content_type": "text/plain", "response_topic": "r",
+        "correlation_data": "7", "user_properties": [["k", "v=w"], ["k", "2"]],
+    });
+    assert_eq!(lines[0], expected);
+    assert_eq!((&lines[1]["payload_base64"], lines[1].get("payload")), (&"/w==".into(), None));
+}
+
+#[test]
+fn retained_messages_are_printed_alone_or_left_out() {
+    let world = World::new();
+    world.ok(&["pub", "-t", "a", "-m", "kept", "-r"]);
+    for version in ["5", "3.1.1"] {
+        let only = world.ok(&["sub", "-t", "a", "--retained-only", "-W", "200ms", "-V", version]);
+        assert_eq!(only, "kept\n", "{version}");
+        let sub = world.sub(&["-t", "a", "-R", "-C", "1", "-V", version]);
+        world.ok(&["pub", "-t", "a", "-m", "new"]);
+        assert_eq!(end(sub), (Some(0), "new\n".to_owned()), "{version}");
+    }
+    world.ok(&["pub", "-t", "a", "-n", "-r"]);
+    assert_eq!(world.broker.stats().retained_messages, 0);
+}
+
+#[test]
+fn a_session_collects_messages_between_two_calls() {
+    let world = World::new();
+    let session = ["-t", "a", "-q", "1", "-i", "collector", "--session", "1h"];
+    let empty = world.run(&[&["sub"], &session[..], &["-W", "100ms"]].concat());
+    assert_eq!(empty.status.code(), Some(6), "nothing came in time");
+    world.ok(&["pub", "-t", "a", "-m", "while away", "-q", "1"]);
+    let got = world.ok(&[&["sub"], &session[..], &["-C", "1"]].concat());
+    assert_eq!(got, "while away\n");
+}
+
+#[test]
+fn scripts_can_tell_what_went_wrong_and_people_as_well() {
+    let world = World::new();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = free.local_addr().unwrap().port().to_string();
+    drop(free);
+    for (args, code, says) in [
+        (&["sub", "-t", "a", "-p", &nobody][..], 3, "--host and --port"),
+        (&["pub", "-t", "a", "-m", "b", "-p", &nobody], 3, "--host and --port"),
+        (&["sub", "-t", "a#"], 2, "--topic a#"),
+        (&["pub", "-t", "a/#", "-m", "b"], 2, "Topic Name"),
+        (&["pub", "-t", "a"], 2, "--message"),
+        (&["pub", "-t", "a", "-m", "b", "-s"], 2, "cannot be used with"),
+        (&["pub", "-t", "a", "-f", "/no/such/file"], 2, "/no/such/file"),
+        (&["sub", "-t", "a", "--session", "1h"], 2, "--client-id"),
+        (&["sub", "-t", "a", "-F", "%z"], 2, "%z"),
+        (&["pub", "-t", "a", "-m", "b", "-V", "3.1.1", "--content-type", "c"], 2, "MQTT 5.0"),
+        (&["pub", "-t", "a", "-m", "b", "-V", "3.1.1", "-P", "c"], 2, "--username"),
+        (&["nonsense"], 2, "nonsense"),
+    ] {
+        let output = world.run(args);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
+        assert!(text.contains(says), "{args:?}: {text}");
+        assert_eq!(output.stdout, b"", "{args:?}");
+    }
+}
+
+#[test]
+fn a_password_is_asked_for_and_never_shown() {
+    let mut broker = mqtt(&["broker", "-l", "127.0.0.1:0", "--user", "me:sesame", "--quiet"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = Vec::new();
+    let mut stderr_of_broker = broker.stderr.take().unwrap();
+    while !line.ends_with(b"\n") {
+        let mut byte = [0];
+        stderr_of_broker.read_exact(&mut byte).unwrap();
+        line.push(byte[0]);
+    }
+    let line = String::from_utf8(line).unwrap();
+    let port = line.trim().rsplit_once(':').unwrap().1;
+    let publish = ["pub", "-t", "a", "-m", "b", "-q", "1", "-p", port, "-u", "me"];
+    for (password, code) in [("sesame", 0), ("other", 4)] {
+        for version in ["5", "3.1.1"] {
+            let output =
+                mqtt(&publish).args(["-V", version]).env("MQTT_PASSWORD", password).output();
+            let output = output.unwrap();
+            assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
+            assert!(!stderr(&output).contains(password));
+        }
+    }
+    let help = mqtt(&["pub", "--help"]).env("MQTT_PASSWORD", "sesame").output().unwrap();
+    assert!(!String::from_utf8(help.stdout).unwrap().contains("sesame"));
+    #[cfg(unix)]
+    {
+        interrupt(&broker);
+        assert!(broker.wait().unwrap().success());
+    }
+    #[cfg(not(unix))]
+    broker.kill().unwrap();
+}
+
+#[test]
+fn a_broken_pipe_ends_it_quietly() {
+    let world = World::new();
+    let mut sub = world.sub(&["-t", "a"]);
+    drop(sub.stdout.take());
+    world.broker.publish(&Publish::new(TopicName::new("a").unwrap(), "x"));
+    let output = sub.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_says_goodbye() {
+    let world = World::new();
+    let sub = world.sub(&["-t", "a"]);
+    interrupt(&sub);
+    assert_eq!(end(sub), (Some(0), String::new()));
+    let sub = world.sub(&["-t", "a", "-C", "1", "--will-topic", "will"]);
+    interrupt(&sub);
+    assert_eq!(end(sub).0, Some(130), "it was to wait for a message");
+    world.until(|stats| stats.connections == 0);
+    assert_eq!(world.broker.stats().messages_in, 0, "the Will was not published");
+
+    // What was accepted before is seen to its end.
+    let mut publish =
+        world.mqtt(&["pub", "-t", "b", "-q", "2", "-l"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = publish.stdin.take().unwrap();
+    input.write_all(b"1\n2\n3\n").unwrap();
+    world.until(|stats| stats.messages_in == 3);
+    interrupt(&publish);
+    assert_eq!(publish.wait().unwrap().code(), Some(0));
+    drop(input);
+}
+
+#[test]
+fn a_lost_connection_is_made_again() {
+    let world = World::new();
+    let sub = world.sub(&["-t", "a", "-C", "1", "-i", "sub"]);
+    assert!(world.broker.disconnect("sub", mqtt_async::ReasonCode::SERVER_BUSY));
+    world.until(|stats| stats.subscriptions == 0);
+    world.until(|stats| stats.subscriptions == 1);
+    world.ok(&["pub", "-t", "a", "-m", "there you are"]);
+    assert_eq!(end(sub), (Some(0), "there you are\n".to_owned()));
+}
+
+#[test]
+fn completions_are_printed() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = mqtt(&["completions", shell]).output().unwrap();
+        assert!(output.status.success());
+        assert!(String::from_utf8(output.stdout).unwrap().contains("retained-only"), "{shell}");
+    }
+}
