@@ -5,7 +5,8 @@ use std::task::Waker;
 
 use bytes::Bytes;
 use mqtt_proto::{
-    Publish, QoS, Subscribe, SubscriptionOptions, TopicError, TopicFilter, TopicName, Unsubscribe,
+    Publish, QoS, SessionState, Subscribe, SubscriptionOptions, TopicError, TopicFilter, TopicName,
+    Unsubscribe,
 };
 
 use crate::config::{Config, Inbound};
@@ -18,6 +19,7 @@ use crate::status::Status;
 use crate::time::Timer;
 use crate::tokens::{Closing, Connecting, Publishing, Ready, Subscribing, Unsubscribing};
 
+mod durable;
 mod ending;
 mod state;
 
@@ -66,10 +68,18 @@ impl Client {
         connector: C,
         timer: T,
     ) -> (Client, Driver<C, T>) {
-        let config = config.settle();
+        Client::with_session(config.settle(), SessionState::default(), connector, timer)
+    }
+
+    fn with_session<C: Connector, T: Timer>(
+        config: Config,
+        session: SessionState,
+        connector: C,
+        timer: T,
+    ) -> (Client, Driver<C, T>) {
         let (clock, epoch) = (timer.clock(), timer.now());
         let limits = config.limits();
-        let shared = Arc::new(Shared::new(config, clock, epoch));
+        let shared = Arc::new(Shared::new(config, session, clock, epoch));
         let client = Client(Handle::new(Arc::clone(&shared)));
         (client, Driver::new(shared, connector, timer, limits))
     }

@@ -29,7 +29,8 @@ pub struct Config {
     ///
     /// `connect.receive_maximum`, if it is `None`, becomes [`inbound.messages`](Inbound::messages): the
     /// server then never sends more QoS 1 and 2 messages than the queue holds. That is with
-    /// [`Overflow::Block`] only: the other policies have to see a message to drop one.
+    /// [`Overflow::Block`] only: the other policies have to see a message to drop one. `journal` has no
+    /// effect here: whether there is a store decides [`Client::durable`](crate::Client::durable).
     pub session: ClientConfig,
     /// How long the connector may take in all, and before it the hook
     /// [`before_connect`](crate::Driver::before_connect); default 30 s. See [`StageTimeouts`].
@@ -141,6 +142,8 @@ impl Config {
             let messages = u16::try_from(self.inbound.messages).unwrap_or(u16::MAX);
             self.session.connect.receive_maximum = Some(messages.max(1));
         }
+        // It would wait for a store for ever: `Client::durable` has one.
+        self.session.journal = false;
         self
     }
 }

@@ -17,12 +17,14 @@ use crate::random::Random;
 use crate::redirect::Route;
 use crate::shared::{Close, End, Shared};
 use crate::status::{Event, Phase};
+use crate::store::Journal;
 use crate::time::{Timer, later};
 
 mod attempt;
 mod ending;
 mod redirects;
 mod running;
+mod storing;
 
 use attempt::Dialing;
 use ending::Ending;
@@ -48,6 +50,8 @@ pub struct Driver<C: Connector, T> {
     timer: T,
     limits: Limits,
     hooks: Hooks,
+    /// The store, if the session is durable.
+    journal: Option<Box<Journal>>,
     stage: Stage<C>,
     /// The number of the last attempt to connect again, as the backoff counts.
     attempt: Option<u32>,
@@ -71,6 +75,8 @@ enum Stage<C: Connector> {
     Connecting(Dialing<C>),
     Running(Running<C::Io>),
     Ending(Ending<C::Io>),
+    /// All is over but for what is to be stored.
+    Storing(End),
     Ended,
 }
 
@@ -96,6 +102,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             route: Route::new(limits.redirects.clone()),
             limits,
             hooks: Hooks::default(),
+            journal: None,
             stage: Stage::Waiting(None),
             attempt: None,
             random: Random::new(),
@@ -113,6 +120,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             Stage::Connecting(dialing) => self.connect(dialing, cx),
             Stage::Running(running) => self.run(running, cx),
             Stage::Ending(ending) => self.finish(ending, cx),
+            Stage::Storing(end) => self.finish_storing(end),
             Stage::Ended => Flow::Sleep,
         }
     }
@@ -209,7 +217,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         }
     }
 
-    fn end(&mut self, end: End) -> Flow {
+    fn stop(&mut self, end: End) -> Flow {
         self.stage = Stage::Ended;
         self.result = Some(match &end {
             End::Failed(error) => Err(error.clone()),
@@ -247,7 +255,11 @@ impl<C: Connector, T: Timer> Future for Driver<C, T> {
             if let Some(result) = &driver.result {
                 return Poll::Ready(result.clone());
             }
-            let deadline = match driver.round(cx) {
+            let flow = driver.round(cx);
+            if driver.store(cx) {
+                continue;
+            }
+            let deadline = match flow {
                 Flow::Again => continue,
                 Flow::Sleep => driver.look_by,
                 Flow::SleepUntil(deadline) => driver.look_by.into_iter().chain([deadline]).min(),
@@ -284,6 +296,7 @@ impl<C: Connector, T> fmt::Debug for Driver<C, T> {
             Stage::Connecting(_) => "connecting",
             Stage::Running(_) => "running",
             Stage::Ending(_) => "ending",
+            Stage::Storing(_) => "storing",
             Stage::Ended => "ended",
         };
         f.debug_struct("Driver").field("stage", &stage).finish_non_exhaustive()

@@ -13,8 +13,10 @@ use crate::redirect::{RedirectError, RedirectFault};
 use crate::stage::ConnectStage;
 
 mod request;
+mod store;
 
 pub use request::RequestError;
+pub use store::StoreError;
 
 /// Tells why a connection could not be made or has ended, and why the driver gave up.
 #[derive(Clone, Debug)]
@@ -52,6 +54,9 @@ pub enum Error {
     Redirect(Box<RedirectError>),
     /// The configuration makes a CONNECT that breaks a rule of the standard.
     Config(EncodeError),
+    /// The store of a durable session failed, or an attempt would not be durable; see
+    /// [`Client::durable`](crate::Client::durable).
+    Store(StoreError),
     /// The session ended for a reason that this version of the crate does not know.
     Other(CloseReason),
 }
@@ -121,7 +126,7 @@ impl Error {
                     | ReasonCode::SERVER_MOVED
             ),
             Error::Redirect(redirect) => redirect.fault == RedirectFault::TooMany,
-            Error::Config(_) | Error::Other(CloseReason::SessionUnknown) => false,
+            Error::Config(_) | Error::Store(_) | Error::Other(CloseReason::SessionUnknown) => false,
             Error::ConnectTimeout { .. }
             | Error::Hook(_)
             | Error::Io(_)
@@ -197,6 +202,7 @@ impl fmt::Display for Error {
             Error::Protocol(error) => error.fmt(f),
             Error::Redirect(redirect) => redirect.fmt(f),
             Error::Config(error) => write!(f, "the configuration makes no valid CONNECT: {error}"),
+            Error::Store(error) => error.fmt(f),
             Error::Other(reason) => reason.fmt(f),
         }
     }
@@ -209,6 +215,7 @@ impl StdError for Error {
             Error::NotMqtt(error) | Error::Protocol(error) => Some(error),
             Error::Redirect(redirect) => Some(redirect),
             Error::Config(error) => Some(error),
+            Error::Store(error) => Some(error),
             Error::Other(reason) => Some(reason),
             _ => None,
         }
@@ -492,6 +499,7 @@ mod tests {
         check::<CommandError>();
         check::<TokenError>();
         check::<RequestError>();
+        check::<StoreError>();
     }
 
     #[test]

@@ -49,6 +49,7 @@ mod client;
 mod config;
 mod connect;
 mod driver;
+mod durable;
 mod error;
 mod events;
 mod hooks;
@@ -63,6 +64,7 @@ mod shared;
 mod shutdown;
 mod stage;
 mod status;
+mod store;
 mod time;
 mod tokens;
 #[cfg(feature = "tokio")]
@@ -74,7 +76,7 @@ pub use futures_rustls::rustls;
 pub use mqtt_proto::{
     AckProperties, Bounds, ClientConfig, CloseReason, ConnAck, Connect, Disconnect, EncodeError,
     Failure, PeerError, Properties, Property, Publish, PublishFields, PublishPacket,
-    PublishProperties, QoS, ReasonCode, RetainHandling, Subscribe,
+    PublishProperties, QoS, ReasonCode, RecordError, RetainHandling, Subscribe,
     Subscription as FilterSubscription, SubscriptionOptions, Text, TextError, Timeout, TopicError,
     TopicFilter, TopicName, Unsubscribe, Version, Will,
 };
@@ -91,7 +93,10 @@ pub use crate::connect::{Tls, TlsConfig, TlsError, TlsStream};
 #[cfg(all(unix, feature = "async-io"))]
 pub use crate::connect::{Unix, UnixStream};
 pub use crate::driver::Driver;
-pub use crate::error::{CommandError, Error, PublishError, Rejected, RequestError, TokenError};
+pub use crate::durable::{Recovered, Stored};
+pub use crate::error::{
+    CommandError, Error, PublishError, Rejected, RequestError, StoreError, TokenError,
+};
 pub use crate::events::{Events, StatusChanges};
 pub use crate::hooks::{Attempt, HookError};
 pub use crate::message::{Listening, Message, Messages, Next, Subscription};
@@ -100,6 +105,7 @@ pub use crate::request::Requesting;
 pub use crate::shutdown::{Report, Shutdown};
 pub use crate::stage::{ConnectStage, Progress};
 pub use crate::status::{Calls, Connected, Event, Losses, Phase, RoundTrips, Stats, Status};
+pub use crate::store::{Change, MemoryStore, RecordKey, Store, StoreFailure};
 #[cfg(feature = "async-io")]
 pub use crate::time::AsyncIoTimer;
 pub use crate::time::{Clock, Timer};

@@ -11,11 +11,11 @@ use std::time::Instant;
 
 use mqtt_proto::{
     AckProperties, Client as ClientRole, CloseReason, Event, Publish, ReasonCode, Session,
-    Subscribe, Token, Unsubscribe, Version,
+    SessionState, StoreSeq, Subscribe, Token, Unsubscribe, Version,
 };
 
 use crate::config::{Config, Inbound, Resubscribe, ResubscribeOrder};
-use crate::error::{CommandError, Error, PublishError, Rejected, TokenError};
+use crate::error::{CommandError, Error, PublishError, Rejected, StoreError, TokenError};
 use crate::router::Router;
 use crate::status::{Connected, Counts, Event as Happening, Phase, Stats, Status};
 use crate::time::Clock;
@@ -63,6 +63,8 @@ pub(crate) struct State {
     dirty: bool,
     /// Whether a message was refused because there was no room, and there was none since.
     pub(crate) full: bool,
+    /// Whether somebody waits for the store.
+    pub(crate) store_watched: bool,
     pub(crate) close: Close,
     /// When to wait no longer for answers.
     pub(crate) close_by: Option<Instant>,
@@ -106,6 +108,11 @@ pub(crate) enum End {
 }
 
 impl End {
+    /// Tells whether the store, if there is one, has everything that was accepted: most ends wait for it.
+    pub(crate) fn is_stored(&self) -> bool {
+        !matches!(self, End::DriverGone | End::Failed(Error::Store(StoreError::Failed(_))))
+    }
+
     pub(crate) fn token_error(&self) -> TokenError {
         match self {
             End::Closed => TokenError::Closed,
@@ -125,7 +132,12 @@ pub(crate) enum Look<T> {
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, clock: Clock, epoch: Instant) -> Shared {
+    pub(crate) fn new(
+        config: Config,
+        session: SessionState,
+        clock: Clock,
+        epoch: Instant,
+    ) -> Shared {
         Shared {
             handles: AtomicUsize::new(0),
             clock,
@@ -135,7 +147,7 @@ impl Shared {
             inbound: config.inbound,
             state: Mutex::new(State {
                 router: Router::new(config.inbound, config.copy_up_to),
-                session: Session::new(config.session),
+                session: Session::with_state(config.session, session),
                 slots: Slots::default(),
                 subscriptions: Subscriptions::default(),
                 readers: Wakers::default(),
@@ -143,6 +155,7 @@ impl Shared {
                 driver: None,
                 dirty: false,
                 full: false,
+                store_watched: false,
                 close: Close::No,
                 close_by: None,
                 with_will: false,
@@ -471,6 +484,14 @@ impl State {
     fn may_have_kept(&self) -> bool {
         let config = self.session.config();
         config.version == Version::V31 && !config.connect.clean_start
+    }
+
+    /// What the store was given up to that is durable.
+    pub(crate) fn stored(&mut self, upto: StoreSeq, woken: &mut Vec<Waker>) {
+        self.session.handle_stored(upto);
+        if mem::take(&mut self.store_watched) {
+            self.observers.take(woken);
+        }
     }
 
     /// The client has ended: all who wait are to be woken.

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use mqtt_proto::{Client as ClientRole, Publish, Session};
+use mqtt_proto::{Client as ClientRole, Publish, QoS, Session};
 
 use crate::error::TokenError;
 use crate::shared::{End, Shared};
@@ -16,8 +16,14 @@ use crate::tokens::Watch;
 #[non_exhaustive]
 pub struct Report {
     /// The messages that were never sent, in their order.
+    ///
+    /// Of a durable client these are only those of QoS 0, unless the store has failed or the driver was
+    /// dropped: then it is all of them, because the store may not have the last ones.
     pub unsent: Vec<Publish>,
-    /// How many messages were sent and have no final answer: the server has them, or not.
+    /// How many messages were never sent and are in the store of a durable client: the next run sends them.
+    pub kept: usize,
+    /// How many messages were sent and have no final answer: the server has them, or not. The next run of a
+    /// durable client goes on with them.
     pub unacked: usize,
     /// How many messages came in and wait to be taken; they still can be.
     pub unconsumed: usize,
@@ -43,16 +49,22 @@ impl Future for Shutdown {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Report> {
         let poll = self.0.poll(cx, |state| {
-            let result = match state.end.as_ref()? {
+            let end = state.end.as_ref()?;
+            let keeps = state.session.config().journal && end.is_stored();
+            let result = match end {
                 End::Closed => Ok(()),
                 end => Err(end.token_error()),
             };
-            Some((state.take_session(), state.router.len(), result))
+            Some((state.take_session(), keeps, state.router.len(), result))
         });
         // The messages are the user's, so this stands behind the lock.
-        poll.map(|(session, unconsumed, result)| {
-            let (unsent, unacked) = take_unsent(session);
-            Report { unsent, unacked, unconsumed, result }
+        poll.map(|(session, keeps, unconsumed, result)| {
+            let (mut unsent, unacked) = take_unsent(session);
+            let all = unsent.len();
+            if keeps {
+                unsent.retain(|publish| publish.qos == QoS::AtMostOnce);
+            }
+            Report { kept: all - unsent.len(), unsent, unacked, unconsumed, result }
         })
     }
 }

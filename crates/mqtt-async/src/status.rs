@@ -195,7 +195,9 @@ impl Losses {
             Error::Io(_) | Error::Eof { .. } => &mut self.transport,
             Error::Timeout(_) => &mut self.timeout,
             Error::NotMqtt(_) | Error::Protocol(_) => &mut self.protocol,
-            Error::Config(_) | Error::Redirect(_) | Error::Other(_) => &mut self.other,
+            Error::Config(_) | Error::Store(_) | Error::Redirect(_) | Error::Other(_) => {
+                &mut self.other
+            }
         } += 1;
     }
 }

@@ -154,11 +154,15 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         self.dial_to(server)
     }
 
-    pub(super) fn dial(&mut self) {
+    pub(super) fn dial(&mut self) -> Flow {
+        if let Err(error) = self.check_durable() {
+            return self.lost(error.into(), None);
+        }
         let progress = Progress::default();
         let future = Box::pin(self.connector.connect(&progress));
         let deadline = self.connect_deadline();
         self.stage = Stage::Connecting(Dialing { future, progress, deadline, stage: None });
+        Flow::Again
     }
 
     fn connect_deadline(&self) -> Instant {

@@ -39,6 +39,10 @@ impl<Io> Ending<Io> {
         let Running { link, since, .. } = running;
         Ending { link, step: Step::Write, error, since, progress: now }
     }
+
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.since
+    }
 }
 
 impl<C: Connector, T: Timer> Driver<C, T> {

@@ -56,8 +56,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         };
         drop(before);
         self.tell();
-        self.dial();
-        Flow::Again
+        self.dial()
     }
 
     /// Selects the first of the servers that a redirect has named and that the connector knows.

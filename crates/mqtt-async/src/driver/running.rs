@@ -136,8 +136,11 @@ impl<C: Connector, T: Timer> Driver<C, T> {
                 }
             }
         }
+        // What there was before the first connection must not leave before it is known that there is one.
+        let first = state.connected.is_some()
+            && self.journal.as_mut().is_some_and(|journal| !journal.connected());
         // Also when there is no room: the session watches whether writing gets on.
-        if running.broken.is_none() && !aborted {
+        if running.broken.is_none() && !aborted && !first {
             state.session.poll_transmit(&mut running.link.out, at);
             closed = closed.or(state.handle_events(&mut self.woken));
         }

@@ -1,14 +1,17 @@
 //! Client, driver and server in one thread, polled by the test: no runtime, no waiting, no chance.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use mqtt_async::{Client, Clock, Config, Connector, Error, Progress, Timer, Version};
+use mqtt_async::{
+    Client, Clock, Config, Connector, Error, Progress, Recovered, Store, StoreError, Timer, Version,
+};
 
 use super::pipe::{Pipe, Shape, pipe};
 use super::server::{Connection, Server};
@@ -131,6 +134,15 @@ pub fn lasting(version: Version) -> Config {
     config
 }
 
+/// Returns what a future comes to that has nothing to wait for.
+#[track_caller]
+pub fn now<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("it has to wait"),
+    }
+}
+
 pub const VERSIONS: [Version; 2] = [Version::V311, Version::V5];
 
 impl Bench {
@@ -144,7 +156,20 @@ impl Bench {
         shape: Shape,
         hook: impl FnOnce(mqtt_async::Driver<Dial, Manual>) -> mqtt_async::Driver<Dial, Manual>,
     ) -> Bench {
-        let server = Server::new();
+        let made = Bench::with(Server::new(), shape, |connector, clock| {
+            let (client, driver) = Client::with_timer(config, connector, clock);
+            Ok::<_, Infallible>((client, hook(driver), ()))
+        });
+        let Ok((bench, ())) = made;
+        bench
+    }
+
+    /// A client of a server that there is already.
+    pub fn with<X, E>(
+        server: Server,
+        shape: Shape,
+        make: impl FnOnce(Dial, Manual) -> Result<(Client, mqtt_async::Driver<Dial, Manual>, X), E>,
+    ) -> Result<(Bench, X), E> {
         let connections = Arc::new(Mutex::new(Vec::new()));
         let selected = Arc::default();
         let connector = Dial {
@@ -154,9 +179,8 @@ impl Bench {
             selected: Arc::clone(&selected),
         };
         let clock = Manual::new();
-        let (client, driver) = Client::with_timer(config, connector, clock.clone());
-        let driver = hook(driver);
-        Bench {
+        let (client, driver, rest) = make(connector, clock.clone())?;
+        let bench = Bench {
             selected,
             client: Some(client),
             driver: Some(Box::pin(driver)),
@@ -165,7 +189,35 @@ impl Bench {
             clock,
             connections,
             flag: Arc::default(),
-        }
+        };
+        Ok((bench, rest))
+    }
+
+    /// A client whose session is stored, and what the last run has left.
+    pub fn durable(
+        config: Config,
+        server: &Server,
+        store: impl Store,
+    ) -> Result<(Bench, Vec<Recovered>), StoreError> {
+        Bench::durable_in(config, server, store, Shape::default())
+    }
+
+    pub fn durable_in(
+        config: Config,
+        server: &Server,
+        store: impl Store,
+        shape: Shape,
+    ) -> Result<(Bench, Vec<Recovered>), StoreError> {
+        Bench::with(server.clone(), shape, |connector, clock| {
+            now(Client::durable_with_timer(config, connector, clock, store))
+        })
+    }
+
+    /// Ends as a crash does: nothing that waits is done. The server notices.
+    pub fn crash(mut self) {
+        self.driver = None;
+        self.client = None;
+        self.poll_server();
     }
 
     /// A client that is connected.
@@ -183,13 +235,18 @@ impl Bench {
     /// Polls driver and server until both are at rest.
     pub fn settle(&mut self) {
         for _ in 0..100_000 {
-            self.flag.take();
-            self.step();
-            if !self.flag.take() {
+            if !self.turn() {
                 return;
             }
         }
         panic!("it never comes to rest");
+    }
+
+    /// Polls driver and server once; tells whether there is more to do.
+    pub fn turn(&mut self) -> bool {
+        self.flag.take();
+        self.step();
+        self.flag.take()
     }
 
     /// Polls driver and server once.

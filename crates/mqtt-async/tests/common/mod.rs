@@ -7,4 +7,5 @@ pub mod pipe;
 pub mod requests;
 pub mod runtime;
 pub mod server;
+pub mod store;
 pub mod streams;
