@@ -33,6 +33,8 @@
 //! | a [`Message`] not acknowledged, with manual acknowledgement | stays so: sent again after a reconnect; takes one of Receive Maximum |
 //! | a [`Subscription`] | UNSUBSCRIBE is queued, if no other listens to the filter; what was not taken goes to [`Messages`] |
 //! | [`Events`], [`StatusChanges`] | nothing: they only watch, and do not keep the client |
+//! | a [`Requesting`] | the request is forgotten, and its response counted as late; the message goes on |
+//! | a [`Responder`] | as its [`Subscription`]; requests that it is serving are rejected, so that they hold nothing back |
 //! | the last [`Client`] and all streams | as [`Client::disconnect`]; the driver finishes with `Ok(())` |
 //! | the [`Driver`] | the transport is closed at once, so the server publishes the Will; every token resolves to [`TokenError::DriverGone`], streams end |
 //!
@@ -101,7 +103,7 @@ pub use crate::events::{Events, StatusChanges};
 pub use crate::hooks::{Attempt, HookError};
 pub use crate::message::{Listening, Message, Messages, Next, Subscription};
 pub use crate::redirect::{RedirectError, RedirectFault, Redirects};
-pub use crate::request::Requesting;
+pub use crate::request::{Request, Requesting, Responder, Response};
 pub use crate::shutdown::{Report, Shutdown};
 pub use crate::stage::{ConnectStage, Progress};
 pub use crate::status::{Calls, Connected, Event, Losses, Phase, RoundTrips, Stats, Status};

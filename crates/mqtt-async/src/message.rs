@@ -149,7 +149,7 @@ impl Messages {
         if let Some(driver) = driver {
             driver.wake();
         }
-        Some(hand_over(shared, entry))
+        Some(hand_over(shared, entry, shared.manual_ack))
     }
 
     fn poll(&mut self, cx: &Context<'_>) -> Poll<Option<Message>> {
@@ -169,13 +169,13 @@ impl Messages {
             if let Some(driver) = driver {
                 driver.wake();
             }
-            Some(hand_over(shared, entry))
+            Some(hand_over(shared, entry, shared.manual_ack))
         })
     }
 }
 
-fn hand_over(shared: &Arc<Shared>, entry: crate::queue::Entry) -> Message {
-    let ack = entry.message.ack.filter(|_| shared.manual_ack);
+fn hand_over(shared: &Arc<Shared>, entry: crate::queue::Entry, manual_ack: bool) -> Message {
+    let ack = entry.message.ack.filter(|_| manual_ack);
     Message {
         ack: ack.map(|ack| (Arc::clone(shared), ack)),
         packet: entry.into_packet(shared.copy_up_to),

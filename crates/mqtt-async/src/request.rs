@@ -14,6 +14,10 @@ use crate::error::{RequestError, TokenError};
 use crate::message::Message;
 use crate::shared::{Look, MARK, Pending, Shared};
 
+mod respond;
+
+pub use respond::{Request, Responder, Response};
+
 impl Client {
     /// Publishes a request, and waits for the response.
     ///
@@ -60,14 +64,14 @@ impl Client {
     /// - The request is published to `TOPIC/$response/RESPONSE`. `TOPIC` is the topic that was given, which must
     ///   have no level `$response`, and `RESPONSE` is the response topic and one more level, the
     ///   Correlation Data in 32 hexadecimal digits.
-    /// - A responder for the filter `FILTER` subscribes to `FILTER/$response/#`, and publishes the response to
-    ///   what stands behind the first `/$response/`.
+    /// - A responder for the filter `FILTER` subscribes to `FILTER/$response/#` as well, and publishes the
+    ///   response to what stands behind the first `/$response/`. If the filter ends with `#`, that is enough.
     /// - The client subscribes to its response topic with one more level, `+`.
     ///
     /// | requester | responder | |
     /// |--|--|--|
     /// | 5.0 | 5.0 | in properties |
-    /// | 3.x | 3.x or 5.0 | in the topic |
+    /// | 3.x | 3.x or 5.0 | in the topic: [`respond`](Client::respond) understands both |
     /// | 5.0 with [`Requests::in_topic`](crate::Requests::in_topic) | 3.x or 5.0 | in the topic |
     /// | 5.0 | 3.x | does not work: the server leaves the properties out, so the responder cannot answer, and the request times out |
     ///
@@ -130,11 +134,18 @@ impl Client {
     }
 }
 
+const MARKED: &str =
+    "a topic of requests has a level `$response`, which stands before the response topic";
+
+/// Tells whether a topic or a filter has the level that stands before a response topic.
+fn is_marked(topic: &str) -> bool {
+    topic.split('/').any(|level| level == MARK)
+}
+
 /// Says why a message is no request, if it is none.
 fn check(publish: &Publish) -> Result<(), &'static str> {
-    if publish.topic.as_str().split('/').any(|level| level == MARK) {
-        return Err("the topic of a request has a level `$response`, which stands before the \
-                    response topic");
+    if is_marked(publish.topic.as_str()) {
+        return Err(MARKED);
     }
     match publish.properties.get() {
         Some(it) if it.response_topic.is_some() || it.correlation_data.is_some() => Err(

@@ -136,7 +136,8 @@ pub struct Stats {
     pub calls: Calls,
 }
 
-/// What became of requests: see [`Client::request`](crate::Client::request).
+/// What became of requests and responses, on both sides: see [`Client::request`](crate::Client::request) and
+/// [`Client::respond`](crate::Client::respond).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Calls {
@@ -154,6 +155,12 @@ pub struct Calls {
     pub duplicates: u64,
     /// How many messages came to a response topic that answer no request of this client. Dropped.
     pub strays: u64,
+    /// How many responses a [`Responder`](crate::Responder) of this client has given to the client to send.
+    pub answered: u64,
+    /// How many messages a responder took that name no response topic, or none that it may answer to.
+    pub unanswerable: u64,
+    /// How many responses the client did not accept: they break a rule, or exceed what the server takes.
+    pub unsent: u64,
 }
 
 /// How often a connection was lost or could not be made, by its cause; see [`Error`].

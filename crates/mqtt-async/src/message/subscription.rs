@@ -61,11 +61,20 @@ use crate::tokens::{Granted, Watch};
 pub struct Subscription {
     handle: Handle,
     stream: u64,
+    /// Whether whoever takes a message acknowledges it.
+    manual_ack: bool,
 }
 
 impl Subscription {
     pub(crate) fn new(handle: Handle, stream: u64) -> Subscription {
-        Subscription { handle, stream }
+        let manual_ack = handle.shared().manual_ack;
+        Subscription { handle, stream, manual_ack }
+    }
+
+    /// Whoever takes a message acknowledges it, whatever the configuration says.
+    pub(crate) fn acknowledged_by_hand(mut self) -> Subscription {
+        self.manual_ack = true;
+        self
     }
 
     /// Waits for the next message; `None` is the end.
@@ -81,11 +90,11 @@ impl Subscription {
         let shared = self.handle.shared();
         let (entry, driver) = {
             let mut state = shared.lock();
-            let entry = state.take(Some(self.stream), shared.manual_ack)?;
+            let entry = state.take(Some(self.stream), self.manual_ack)?;
             (entry, state.touch())
         };
         driver.into_iter().for_each(Waker::wake);
-        Some(hand_over(shared, entry))
+        Some(hand_over(shared, entry, self.manual_ack))
     }
 
     /// Returns a future that resolves when the server has answered the SUBSCRIBE.
@@ -142,16 +151,15 @@ impl Stream for Subscription {
     type Item = Message;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        let (shared, stream) = (self.handle.shared(), self.stream);
-        let poll =
-            shared.poll(cx, |state, waker| match state.take(Some(stream), shared.manual_ack) {
-                Some(entry) => Look::Ready(Some((entry, state.touch()))),
-                None => look(state, stream, waker, cx),
-            });
+        let (shared, stream, manual_ack) = (self.handle.shared(), self.stream, self.manual_ack);
+        let poll = shared.poll(cx, |state, waker| match state.take(Some(stream), manual_ack) {
+            Some(entry) => Look::Ready(Some((entry, state.touch()))),
+            None => look(state, stream, waker, cx),
+        });
         poll.map(|taken| {
             let (entry, driver) = taken?;
             driver.into_iter().for_each(Waker::wake);
-            Some(hand_over(shared, entry))
+            Some(hand_over(shared, entry, manual_ack))
         })
     }
 }
