@@ -145,8 +145,9 @@ pub struct Core {
     last_words: VecDeque<(Version, Packet)>,
     events: VecDeque<Event>,
     now: Instant,
-    /// The size of the smallest message that was handed back: `Writable` follows once it has room.
-    refused: Option<usize>,
+    /// The sizes of the smallest messages that were handed back, of QoS 0 and above: `Writable` follows
+    /// once there is room for one of them.
+    refused: [Option<usize>; 2],
 }
 
 /// One connection: the facts, and what each direction remembers of it.
@@ -183,7 +184,7 @@ impl Core {
             last_words: VecDeque::new(),
             events,
             now: Instant::EPOCH,
-            refused: None,
+            refused: [None; 2],
         }
     }
 
@@ -282,6 +283,7 @@ impl Core {
         if let Some(connection) = self.connection.take() {
             self.state.outbound.end();
             self.events.push_back(Event::Closed { reason, will: connection.will });
+            self.make_writable();
         }
     }
 

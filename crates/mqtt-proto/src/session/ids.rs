@@ -47,9 +47,14 @@ impl Ids {
         }
     }
 
+    /// Tells whether there is one to give out.
+    pub(super) const fn has_free(&self) -> bool {
+        self.used < u16::MAX as u32
+    }
+
     /// Gives out the next free identifier for `key`, or `None` if all are in use.
     pub(super) fn allocate(&mut self, key: Key) -> Option<PacketId> {
-        if self.used >= u32::from(u16::MAX) {
+        if !self.has_free() {
             return None;
         }
         let mut id = self.last;

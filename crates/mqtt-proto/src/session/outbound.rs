@@ -163,7 +163,12 @@ impl Outbound {
         oversize(publish, &header, wire)
     }
 
-    pub(super) fn has_room(&self, size: usize, bounds: &Bounds) -> bool {
+    /// Tells whether a message of that size would be taken, at QoS 0 or above.
+    pub(super) fn has_room(&self, size: usize, acknowledged: bool, bounds: &Bounds) -> bool {
+        // Its record needs an identifier.
+        if acknowledged && self.journal.on && !self.ids.has_free() {
+            return false;
+        }
         self.held == 0
             || (self.held < bounds.messages && self.held_bytes.saturating_add(size) <= bounds.bytes)
     }

@@ -2,11 +2,12 @@
 
 use mqtt_proto::{
     Client, ConnAck, Event, Failure, Packet, Publish, QoS, ReasonCode, Session, SessionState,
-    StoreKey, StoreOp, Text, Token, Version,
+    StoreKey, Text, Token, Version,
 };
 
 use crate::pair::{Pair, VERSIONS, durable, message};
 use crate::solo::{Solo, ack, ack_with, id, secs};
+use crate::store::Disk;
 
 const SUCCESS: ReasonCode = ReasonCode::SUCCESS;
 
@@ -271,25 +272,11 @@ fn a_server_keeps_the_identifier_as_well() {
     assert_eq!(pair.server.stats(), Default::default());
 }
 
-/// What a store has made of all that a session has handed out.
-#[derive(Default)]
-struct Disk(std::collections::BTreeMap<StoreKey, bytes::Bytes>);
-
-impl Disk {
-    fn store(&mut self, session: &mut Session<Client>) {
-        while let Some(op) = session.poll_store() {
-            let seq = match op {
-                StoreOp::Put { seq, key, record } => {
-                    self.0.insert(key, record);
-                    seq
-                }
-                StoreOp::Delete { seq, key } => {
-                    self.0.remove(&key);
-                    seq
-                }
-            };
-            session.handle_stored(seq);
-        }
+/// Stores all that the session has handed out.
+fn store(disk: &mut Disk, session: &mut Session<Client>) {
+    disk.write(session);
+    while let Some(seq) = disk.sync_one() {
+        session.handle_stored(seq);
     }
 }
 
@@ -302,20 +289,20 @@ fn a_record_keeps_the_identifier_over_a_restart() {
         let mut disk = Disk::default();
         let mut solo = Solo::accepted(config.clone(), ConnAck::default());
         let token = solo.session.publish(large(QoS::ExactlyOnce), solo.now).unwrap();
-        disk.store(&mut solo.session);
+        store(&mut disk, &mut solo.session);
         assert_eq!(solo.sent().len(), 1);
         solo.reconnect(narrow());
         solo.sent();
         assert_eq!(failed(&solo.events()), [token]);
-        disk.store(&mut solo.session);
+        store(&mut disk, &mut solo.session);
         if late_pubrec {
             solo.feed(&Packet::PubRec(ack(1)));
             assert_eq!(solo.sent(), [], "not before the record");
-            disk.store(&mut solo.session);
+            store(&mut disk, &mut solo.session);
             assert_eq!(solo.sent(), [Packet::PubRel(ack(1))]);
         }
-        assert_eq!(disk.0.len(), 1);
-        let state = SessionState::from_records(disk.0.clone()).unwrap();
+        assert_eq!(disk.durable.len(), 1);
+        let state = disk.crash();
         assert_eq!(state.tokens(), [], "its outcome was told");
         let mut solo = Solo::client_with(config, state);
         solo.feed(&Packet::ConnAck(Box::new(narrow())));
@@ -324,7 +311,7 @@ fn a_record_keeps_the_identifier_over_a_restart() {
         assert_eq!((solo.session.is_idle(), solo.session.stats().given_up), (true, 1));
         let next = solo.publish("a", QoS::ExactlyOnce);
         assert!(next > token, "tokens are never reused");
-        disk.store(&mut solo.session);
+        store(&mut disk, &mut solo.session);
         let sent = solo.sent();
         assert!(
             matches!(&sent[..], [Packet::Publish(publish)] if publish.packet_id() == Some(id(2))),
@@ -333,12 +320,12 @@ fn a_record_keeps_the_identifier_over_a_restart() {
         // Its end is the end of the record.
         if !late_pubrec {
             solo.feed(&Packet::PubRec(ack(1)));
-            disk.store(&mut solo.session);
+            store(&mut disk, &mut solo.session);
             assert_eq!(solo.sent(), [Packet::PubRel(ack(1))]);
         }
         solo.feed(&Packet::PubComp(ack(1)));
-        disk.store(&mut solo.session);
-        assert_eq!((disk.0.len(), solo.session.stats().given_up), (1, 0));
+        store(&mut disk, &mut solo.session);
+        assert_eq!((disk.durable.len(), solo.session.stats().given_up), (1, 0));
         solo.now = solo.now + secs(1);
     }
 }
@@ -350,14 +337,15 @@ fn two_records_with_one_identifier_are_no_session() {
     let mut solo = Solo::accepted(config, ConnAck::default());
     let mut disk = Disk::default();
     solo.session.publish(large(QoS::ExactlyOnce), solo.now).unwrap();
-    disk.store(&mut solo.session);
-    let (key, published) = disk.0.first_key_value().map(|(k, r)| (*k, r.clone())).unwrap();
+    store(&mut disk, &mut solo.session);
+    let (bytes, published) = disk.durable.first_key_value().map(|(k, r)| (*k, r.clone())).unwrap();
+    let key = StoreKey::from_bytes(bytes).unwrap();
     solo.sent();
     solo.reconnect(narrow());
     solo.sent();
-    disk.store(&mut solo.session);
+    store(&mut disk, &mut solo.session);
     let other = StoreKey::from_bytes([0, 0, 0, 0, 0, 0, 0, 0, 9]).unwrap();
-    let given_up = disk.0[&key].clone();
+    let given_up = disk.durable[&bytes].clone();
     assert_ne!(given_up, published);
     for records in [
         [(key, given_up.clone()), (other, published)],

@@ -29,3 +29,4 @@ mod stall;
 mod store;
 mod unwritten;
 mod v311;
+mod writable;

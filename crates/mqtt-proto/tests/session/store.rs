@@ -12,21 +12,21 @@ use crate::pair::{Pair, VERSIONS, durable, ends, message, subscribe};
 
 /// A store that a crash brings back to what was synced.
 #[derive(Default)]
-struct Disk {
-    durable: BTreeMap<[u8; 9], Bytes>,
+pub struct Disk {
+    pub durable: BTreeMap<[u8; 9], Bytes>,
     written: Vec<StoreOp>,
 }
 
 impl Disk {
     /// Takes what the session hands out; a crash now would lose it.
-    fn write(&mut self, session: &mut Session<Client>) -> bool {
+    pub fn write(&mut self, session: &mut Session<Client>) -> bool {
         let before = self.written.len();
         self.written.extend(std::iter::from_fn(|| session.poll_store()));
         self.written.len() > before
     }
 
     /// Makes the oldest write durable.
-    fn sync_one(&mut self) -> Option<StoreSeq> {
+    pub fn sync_one(&mut self) -> Option<StoreSeq> {
         if self.written.is_empty() {
             return None;
         }
@@ -42,7 +42,7 @@ impl Disk {
         })
     }
 
-    fn crash(&mut self) -> SessionState {
+    pub fn crash(&mut self) -> SessionState {
         self.written.clear();
         let records = self.durable.iter();
         let records = records

@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 
-use super::{Connection, Core};
+use super::{Connection, Core, SessionState};
 use crate::codec;
 use crate::error::{DecodeCause, EncodeError};
 use crate::packet::{Disconnect, Packet, Publish};
@@ -15,7 +15,7 @@ use crate::session::outbound::{NEEDS_V5, Outbound, Request, has_v5_properties};
 use crate::session::timers::Timer;
 use crate::time::Instant;
 use crate::txbuf::TxBuf;
-use crate::types::{PacketType, Token, Version};
+use crate::types::{PacketType, QoS, Token, Version};
 
 impl Core {
     #[inline]
@@ -66,13 +66,16 @@ impl Core {
                 return Err(PublishError::TooLarge { size, limit });
             }
         }
-        let size = Outbound::size(&publish);
-        if !self.state.outbound.has_room(size, &self.settings.bounds) {
-            self.refused = Some(self.refused.map_or(size, |refused| refused.min(size)));
-            return Err(PublishError::Full(Box::new(publish)));
-        }
-        self.state.outbound.push(publish, size, now).map_err(|publish| {
-            self.refused = Some(self.refused.map_or(size, |refused| refused.min(size)));
+        let (size, acknowledged) = (Outbound::size(&publish), publish.qos != QoS::AtMostOnce);
+        let outbound = &mut self.state.outbound;
+        let result = match outbound.has_room(size, acknowledged, &self.settings.bounds) {
+            true => outbound.push(publish, size, now),
+            false => Err(publish),
+        };
+        result.map_err(|publish| {
+            let [qos0, above] = &mut self.refused;
+            let least = if acknowledged { above } else { qos0 };
+            *least = Some(least.map_or(size, |least| least.min(size)));
             PublishError::Full(Box::new(publish))
         })
     }
@@ -85,11 +88,13 @@ impl Core {
 
     /// Says that there is room again, if somebody was told that there was none.
     pub(super) fn make_writable(&mut self) {
-        if self
-            .refused
-            .is_some_and(|size| self.state.outbound.has_room(size, &self.settings.bounds))
-        {
-            self.refused = None;
+        let SessionState { outbound, .. } = &self.state;
+        let has_room = |size: Option<usize>, acknowledged| {
+            size.is_some_and(|size| outbound.has_room(size, acknowledged, &self.settings.bounds))
+        };
+        let [qos0, above] = self.refused;
+        if has_room(qos0, false) || has_room(above, true) {
+            self.refused = [None; 2];
             self.events.push_back(Event::Writable);
         }
     }
