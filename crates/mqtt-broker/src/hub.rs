@@ -12,8 +12,8 @@ use std::task::Waker;
 
 use bytes::BytesMut;
 use mqtt_proto::{
-    ConnAck, Disconnect, Event, Instant, Packet, ReasonCode, Server, Session, Text, TxBuf, Version,
-    codec,
+    ConnAck, Disconnect, Event, Instant, Packet, ReasonCode, Server, Session, SessionState, Text,
+    TxBuf, Version, codec,
 };
 
 use crate::config::BrokerConfig;
@@ -84,6 +84,8 @@ struct Connection {
     peer: Arc<Peer>,
     /// What an authentication has come to.
     authentication: Authentication,
+    /// The session that was to go on here, and could not.
+    unaccepted: Option<Box<SessionState>>,
     /// What is left to write when the connection has ended.
     last: TxBuf,
     /// Wakes its task; `None` while it is in its turn, or has been woken.
@@ -148,6 +150,7 @@ impl Hub {
             info: None,
             peer: Arc::new(peer),
             authentication: Authentication::default(),
+            unaccepted: None,
             last: TxBuf::new(),
             waker: None,
             deadline: None,

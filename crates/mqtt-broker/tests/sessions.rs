@@ -60,6 +60,25 @@ fn what_was_not_acknowledged_comes_again() {
     });
 }
 
+// class: 22
+#[test]
+fn a_session_outlives_a_connection_that_cannot_be_accepted() {
+    scenario_with(&[Version::V5], BrokerConfig::default(), async |world| {
+        let mut client = world.connect(world.lasting("client")).await;
+        client.subscribe("a", QoS::AtLeastOnce).await;
+        client.disconnect(ReasonCode::SUCCESS).await;
+        world.broker.publish(&message("a", "waits").qos(QoS::AtLeastOnce));
+        // Not even CONNACK fits.
+        let mut config = world.lasting("client");
+        config.connect.maximum_packet_size = Some(10);
+        let mut small = Peer::new(config, world.pipe());
+        assert_eq!(small.handshake().await, Err(CloseReason::Eof));
+        let mut client = world.connect(world.lasting("client")).await;
+        assert!(client.connack.session_present);
+        assert_eq!(client.message().await.payload, "waits");
+    });
+}
+
 // covers: v3 MQTT-3.1.2-6, v3 MQTT-3.2.2-1, v3 MQTT-3.1.4-3
 #[test]
 fn a_clean_start_forgets_the_session() {

@@ -56,9 +56,9 @@ pub use packet::{
 };
 pub use reason::ReasonCode;
 pub use session::{
-    Accept, Bounds, Client, ClientConfig, CloseReason, CommandError, Event, Failure, Limits,
-    Message, PeerError, Phase, PublishError, RecordError, Role, Server, ServerConfig, Session,
-    SessionState, Stats, StoreKey, StoreOp, StoreSeq, Timeout, TopicAliases,
+    Accept, AcceptError, Bounds, Client, ClientConfig, CloseReason, CommandError, Event, Failure,
+    Limits, Message, PeerError, Phase, PublishError, RecordError, Role, Server, ServerConfig,
+    Session, SessionState, Stats, StoreKey, StoreOp, StoreSeq, Timeout, TopicAliases,
 };
 pub use text::Text;
 pub use time::Instant;

@@ -36,7 +36,7 @@ pub use event::{Event, Message};
 pub use limits::Limits;
 pub use link::Phase;
 pub use role::Role;
-pub use server::{Accept, Server};
+pub use server::{Accept, AcceptError, Server};
 pub use store::{RecordError, StoreKey, StoreOp, StoreSeq};
 
 use self::core::Core;
@@ -403,8 +403,9 @@ impl Session<Server> {
     /// # Errors
     ///
     /// `Unexpected` if no connection waits for this, or if the client needs an Assigned Client Identifier
-    /// (or an Authentication Method) and there is none; `Invalid` if the packet breaks a rule.
-    pub fn accept(&mut self, accept: Accept, now: Instant) -> Result<(), CommandError> {
+    /// (or an Authentication Method) and there is none; `Invalid` if the packet breaks a rule; `TooLarge`
+    /// if it exceeds what the client takes. The [`AcceptError`] hands the session's state back.
+    pub fn accept(&mut self, accept: Accept, now: Instant) -> Result<(), AcceptError> {
         let now = self.core.advance(now);
         self.role.accept(&mut self.core, accept, now)
     }

@@ -87,13 +87,15 @@ impl Hub {
             Ok(accept) => {
                 let resumed = accept.state.is_some();
                 let Some(session) = self.session(key) else { return };
-                if session.accept(accept, now).is_ok() {
-                    self.admitted(key, resumed);
-                } else {
-                    // CONNACK cannot be sent, so there is nothing to say; and the client was never in.
-                    session.handle_eof(now);
-                    if let Some(connection) = self.connections.get_mut(&key) {
-                        connection.info = None;
+                match session.accept(accept, now) {
+                    Ok(()) => self.admitted(key, resumed),
+                    Err(error) => {
+                        // CONNACK cannot be sent, so there is nothing to say; and the client was never in.
+                        session.handle_eof(now);
+                        if let Some(connection) = self.connections.get_mut(&key) {
+                            connection.info = None;
+                            connection.unaccepted = error.state;
+                        }
                     }
                 }
             }
@@ -219,8 +221,10 @@ impl Hub {
         let Some(session) = self.ended(key, now) else {
             return;
         };
-        let connection = self.connections.get(&key);
-        let info = connection.and_then(|connection| connection.info.clone());
+        let connection = self.connections.get_mut(&key);
+        let (info, unaccepted) = connection.map_or((None, None), |connection| {
+            (connection.info.clone(), connection.unaccepted.take())
+        });
         if let Some(client) = info {
             self.notices.push(Notice::Disconnected { client, reason: reason.clone() });
         }
@@ -234,8 +238,9 @@ impl Hub {
         {
             client.expiry_interval = interval.min(self.config.max_session_expiry_interval);
         }
+        let state = unaccepted.map_or_else(|| session.into_state(), |state| *state);
         // A new one around the state: the old one remembers CONNECT, and so the block it came with.
-        let session = Session::with_state(self.config.session.clone(), session.into_state());
+        let session = Session::with_state(self.config.session.clone(), state);
         client.place = Place::Away(Box::new(session));
         self.stats.dropped_full += client.backlog.len() as u64;
         client.backlog = VecDeque::new();

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -48,36 +49,90 @@ pub struct Accept {
     pub state: Option<SessionState>,
 }
 
+/// Tells why a connection was not accepted; it waits for an answer as before.
+///
+/// It is no `Clone`, as there is only one of a session.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct AcceptError {
+    /// Why.
+    pub error: CommandError,
+    /// The session that was to go on: it is as it was.
+    pub state: Option<Box<SessionState>>,
+}
+
+impl fmt::Display for AcceptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the connection was not accepted: {}", self.error)
+    }
+}
+
+impl core::error::Error for AcceptError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
 impl Server {
     pub(super) fn accept(
         &mut self,
         core: &mut Core,
         accept: Accept,
         now: Instant,
-    ) -> Result<(), CommandError> {
+    ) -> Result<(), AcceptError> {
+        let Accept { connack, state } = accept;
+        match self.answer(core, connack, state.is_some()) {
+            Ok(connack) => {
+                self.establish(core, connack, state, now);
+                Ok(())
+            }
+            Err(error) => Err(AcceptError { error, state: state.map(Box::new) }),
+        }
+    }
+
+    /// Makes the CONNACK that accepts the connection.
+    fn answer(
+        &self,
+        core: &Core,
+        connack: ConnAck,
+        has_state: bool,
+    ) -> Result<ConnAck, CommandError> {
         let (Phase::Accepting, Some(connect)) = (core.phase(), &self.connect) else {
             return Err(CommandError::Unexpected("no connection waits to be accepted"));
         };
         let version = core.link().map_or(Version::V5, |link| link.version);
-        let state = accept.state.filter(|_| !connect.clean_start);
-        let connack = self.connack(core, connect, accept.connack, state.is_some(), version)?;
+        let session_present = has_state && !connect.clean_start;
+        let connack = self.connack(core, connect, connack, session_present, version)?;
+        let maximum_qos = connack.maximum_qos.unwrap_or(QoS::ExactlyOnce);
+        let retain_available = connack.retain_available.unwrap_or(true);
+        match lacks_for_will(connect, maximum_qos, retain_available) {
+            Some((rule, _)) => Err(CommandError::Unexpected(rule)),
+            None => Ok(connack),
+        }
+    }
+
+    fn establish(
+        &mut self,
+        core: &mut Core,
+        connack: ConnAck,
+        state: Option<SessionState>,
+        now: Instant,
+    ) {
+        let Some(connect) = &self.connect else { return };
+        let version = core.link().map_or(Version::V5, |link| link.version);
+        let state = state.filter(|_| !connect.clean_start);
         let mut limits = Limits::of_client(connect, self.config.max_in_flight);
         let keep_alive = connack.server_keep_alive.unwrap_or(connect.keep_alive);
         let receive_maximum = match version {
             Version::V5 => connack.receive_maximum.unwrap_or(u16::MAX).into(),
             _ => u32::MAX,
         };
-        let maximum_qos = connack.maximum_qos.unwrap_or(QoS::ExactlyOnce);
-        let retain_available = connack.retain_available.unwrap_or(true);
-        if let Some((rule, _)) = lacks_for_will(connect, maximum_qos, retain_available) {
-            return Err(CommandError::Unexpected(rule));
-        }
         if let Some(size) = connack.maximum_packet_size {
             core.settings.maximum_packet_size = size;
         }
         self.announced = Limits::of_server(&connack, u16::MAX);
-        core.settings.maximum_qos = maximum_qos;
-        core.settings.retain_available = retain_available;
+        core.settings.maximum_qos = self.announced.maximum_qos;
+        core.settings.retain_available = self.announced.retain_available;
         // What the server itself cannot do, it does not send either.
         limits.maximum_qos = QoS::ExactlyOnce;
         if let Some(link) = core.link_mut() {
@@ -93,7 +148,6 @@ impl Server {
             connection.will = connect.will.clone().map(Box::new);
         }
         core.establish(limits, receive_maximum, now);
-        Ok(())
     }
 
     pub(super) fn refuse(core: &mut Core, connack: ConnAck) -> Result<(), CommandError> {

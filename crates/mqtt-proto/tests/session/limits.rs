@@ -180,7 +180,7 @@ fn connack_leaves_out_what_the_client_does_not_take() {
     solo.feed(&Packet::Connect(Box::new(connect)));
     let accept = mqtt_proto::Accept::default();
     let error = solo.session.accept(accept, solo.now).unwrap_err();
-    assert_eq!(error, CommandError::TooLarge { size: 13, limit: 12 });
+    assert_eq!(error.error, CommandError::TooLarge { size: 13, limit: 12 });
     solo.session.refuse(ConnAck::new(ReasonCode::PACKET_TOO_LARGE), solo.now).unwrap();
     assert_eq!(solo.sent_raw(), [0x20, 3, 0, 0x95, 0]);
 }

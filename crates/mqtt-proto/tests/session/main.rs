@@ -7,6 +7,7 @@
 mod pair;
 mod solo;
 
+mod accept;
 mod acks;
 mod alias;
 mod alias_out;
