@@ -10,8 +10,8 @@ mod solo;
 
 use allocation_counter::measure;
 use mqtt_proto::{
-    Ack, AckProperties, Event, Packet, PacketId, PacketType, QoS, ReasonCode, Role, Session,
-    SubAck, Version,
+    Ack, AckProperties, CloseReason, Event, Packet, PacketId, PacketType, QoS, ReasonCode, Role,
+    Session, SubAck, Version,
 };
 use pair::{VERSIONS, message, subscribe};
 use solo::{Solo, publish_bytes};
@@ -134,5 +134,68 @@ fn what_a_burst_needed_is_given_back() {
             solo.session
         });
         assert!(server < LIMIT, "{version}: {server} bytes");
+    }
+}
+
+/// Feeds packets of that kind to a session that can send nothing, for as long as it listens; returns how
+/// many it took, and the most that it held.
+fn flood<R: Role>(mut solo: Solo<R>, packet: &[u8], acks: bool) -> (usize, u64) {
+    const BLOCK: usize = 1000;
+    let block = packet.repeat(BLOCK);
+    let (mut taken, mut closed) = (0, None);
+    let info = measure(|| {
+        while taken < 300_000 && closed.is_none() {
+            solo.feed_raw(&block);
+            taken += BLOCK;
+            for event in solo.events() {
+                match event {
+                    Event::Message(message) if acks => {
+                        solo.session.ack(message.ack.unwrap(), ReasonCode::SUCCESS);
+                    }
+                    Event::Closed { reason, .. } => closed = Some(reason),
+                    _ => {}
+                }
+            }
+        }
+    });
+    if let Some(reason) = closed {
+        let CloseReason::Peer(error) = reason else { panic!("{reason}") };
+        let code =
+            if acks { ReasonCode::QUOTA_EXCEEDED } else { ReasonCode::RECEIVE_MAXIMUM_EXCEEDED };
+        assert_eq!(error.reason(), code, "{error}");
+    }
+    (taken, info.bytes_max)
+}
+
+// class: 42
+#[test]
+fn a_peer_that_takes_no_answer_is_owed_a_bounded_number() {
+    const MOST: u64 = 16 * 1024 * 1024;
+    for version in VERSIONS {
+        let pings = flood(Solo::plain(version), &pair::wire(&Packet::PingReq, version), true);
+        // One block is on its way in.
+        assert!(pings.0 == 300_000 && pings.1 < 4 * LIMIT, "{version}: {pings:?}");
+        let subscribe = Packet::Subscribe(PacketId::MIN, Box::new(subscribe("t", QoS::AtMostOnce)));
+        let ack = || Ack::new(PacketId::MIN, ReasonCode::SUCCESS);
+        let mut kinds = vec![
+            publish_bytes(version, &message("t", "", QoS::AtLeastOnce), 1, false),
+            pair::wire(&Packet::PubRel(ack()), version),
+        ];
+        if version.is_v5() {
+            kinds.push(pair::wire(&Packet::PubRec(ack()), version));
+        }
+        for packet in &kinds {
+            for (taken, bytes) in [
+                flood(Solo::plain(version), packet, true),
+                flood(Solo::connected(version), packet, true),
+            ] {
+                assert!(taken < 200_000 && bytes < MOST, "{version}: {taken} {bytes}");
+            }
+        }
+        let (taken, bytes) = flood(Solo::plain(version), &pair::wire(&subscribe, version), true);
+        assert!(taken < 200_000 && bytes < MOST, "{version}: {taken} {bytes}");
+        // An application that answers none; MQTT 3.1.1 has no Receive Maximum, but identifiers as well.
+        let (taken, _) = flood(Solo::connected(version), &kinds[0], false);
+        assert!(taken < 67_000, "{version}: {taken}");
     }
 }

@@ -178,7 +178,8 @@ impl Client {
         let limits = Limits::of_server(&connack, asked.max_in_flight);
         let receive_maximum = match version {
             Version::V5 => asked.receive_maximum.unwrap_or(u16::MAX).into(),
-            _ => u32::MAX,
+            // As many as there are Packet Identifiers.
+            _ => u16::MAX.into(),
         };
         core.event(Event::Connected { resumed: connack.session_present, connack });
         if lost {

@@ -13,7 +13,7 @@ use super::error::{CloseReason, CommandError, PeerError};
 use super::event::Event;
 use super::inbound::{Arrivals, Inbound};
 use super::limits::Limits;
-use super::link::{Link, Phase, Reply};
+use super::link::{Link, Phase};
 use super::outbound::{Outbound, Sending, published};
 use super::store::{Record, RecordError, StoreKey, StoreOp, StoreSeq, read};
 use super::timers::Timer;
@@ -363,12 +363,6 @@ impl Core {
         self.events.push_back(event);
     }
 
-    pub(super) fn reply(&mut self, reply: Reply) {
-        if let Some(link) = self.link_mut() {
-            link.replies.push_back((StoreSeq::default(), reply));
-        }
-    }
-
     /// Something was sent: the client's Keep Alive begins anew.
     fn sent(&mut self, now: Instant) {
         let client = self.settings.is_client();
@@ -434,7 +428,8 @@ impl Core {
 
     pub(super) fn is_idle(&self) -> bool {
         let arrivals = self.connection.as_ref().map(|connection| &connection.arrivals);
-        let replies = self.link().is_some_and(|link| !link.replies.is_empty());
+        let replies =
+            self.link().is_some_and(|link| !link.replies.is_empty() || link.pings_owed > 0);
         self.state.outbound.is_empty()
             && self.state.outbound.is_written()
             && !self.state.inbound.owes(arrivals)

@@ -58,6 +58,8 @@ pub(super) struct Link {
     pub(super) handshake: VecDeque<Packet>,
     /// Answers, each with what has to be durable before it may leave.
     pub(super) replies: VecDeque<(StoreSeq, Reply)>,
+    /// How many PINGRESP are owed (server). They are all alike, so a peer that takes none costs nothing.
+    pub(super) pings_owed: u32,
     /// What has to be durable before anything leaves: that a lost session is forgotten. Otherwise a restart
     /// would bring its messages back into the new one.
     pub(super) forgotten: StoreSeq,
@@ -97,6 +99,7 @@ impl Link {
             keep_alive: core::time::Duration::ZERO,
             handshake: VecDeque::new(),
             replies: VecDeque::new(),
+            pings_owed: 0,
             forgotten: StoreSeq::default(),
             partial: 0,
             auth_owed: false,
@@ -111,6 +114,12 @@ impl Link {
             alias_maximum: 0,
             requests: Vec::new(),
         }
+    }
+
+    /// Tells whether the peer goes on to ask although it has more answers to come than it can be owed: one
+    /// for each Packet Identifier of either side.
+    pub(super) fn owes_too_much(&self) -> bool {
+        self.replies.len() + self.requests.len() > 2 * usize::from(u16::MAX)
     }
 
     /// Returns a deadline one Keep Alive from then, or `None` if there is none.

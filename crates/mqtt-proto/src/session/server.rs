@@ -125,7 +125,8 @@ impl Server {
         let keep_alive = connack.server_keep_alive.unwrap_or(connect.keep_alive);
         let receive_maximum = match version {
             Version::V5 => connack.receive_maximum.unwrap_or(u16::MAX).into(),
-            _ => u32::MAX,
+            // As many as there are Packet Identifiers.
+            _ => u16::MAX.into(),
         };
         if let Some(size) = connack.maximum_packet_size {
             core.settings.maximum_packet_size = size;
@@ -496,7 +497,11 @@ impl Logic for Server {
                     core.event(Event::Unsubscribe(request, unsubscribe));
                 }
             }
-            Packet::PingReq => core.reply(Reply::Packet(Box::new(Packet::PingResp))),
+            Packet::PingReq => {
+                if let Some(link) = core.link_mut() {
+                    link.pings_owed = link.pings_owed.saturating_add(1);
+                }
+            }
             Packet::Disconnect(disconnect) => return self.disconnected(core, disconnect),
             Packet::Auth(auth) => {
                 if let Err(rule) = self.check_auth(auth.authentication_method.as_ref()) {

@@ -110,7 +110,7 @@ fn only_publish_is_held_back() {
     let Event::Subscribe(request, _) = server.events().remove(0) else { panic!() };
     server.session.grant(request, vec![SUCCESS]).unwrap();
     server.feed(&Packet::PubRec(ack(1)));
-    let expected = [PacketType::PingResp, PacketType::SubAck, PacketType::PubRel];
+    let expected = [PacketType::SubAck, PacketType::PubRel, PacketType::PingResp];
     assert_eq!(server.sent_types(), expected);
     server.feed(&Packet::PubComp(ack(1)));
     assert_eq!(server.sent_types(), [PacketType::Publish]);

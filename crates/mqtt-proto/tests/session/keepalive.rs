@@ -346,3 +346,22 @@ fn a_pair_at_rest_stays_connected_for_a_week() {
         assert!(sent.len() <= 7 * 24 * 60 && rounds <= 2 * sent.len(), "{rounds}");
     }
 }
+
+// covers: v5 MQTT-3.12.4-1, v3 MQTT-3.12.4-1
+#[test]
+fn each_ping_has_its_answer_also_when_several_wait() {
+    for version in VERSIONS {
+        let mut solo = Solo::plain(version);
+        for _ in 0..3 {
+            solo.feed(&Packet::PingReq);
+        }
+        assert!(!solo.session.is_idle());
+        assert_eq!(solo.sent_types(), [PacketType::PingResp; 3]);
+        assert!(solo.session.is_idle());
+        solo.feed(&Packet::PingReq);
+        solo.eof();
+        solo.events();
+        assert_eq!(solo.sent(), [], "it went with the connection");
+        assert!(solo.session.is_idle());
+    }
+}

@@ -110,6 +110,10 @@ impl Core {
             let rule = "it has a Reason String or User Properties, which CONNECT did not ask for";
             return Err(protocol(packet_type, rule, ReasonCode::PROTOCOL_ERROR));
         }
+        if link.owes_too_much() {
+            let rule = "more answers have not been taken than there are Packet Identifiers";
+            return Err(protocol(packet_type, rule, ReasonCode::QUOTA_EXCEEDED));
+        }
         let answer = match packet {
             Packet::Publish(publish) => return self.publish_in(publish),
             Packet::PubAck(ack) => outbound.puback(sending, link.number, ack, now, events),

@@ -178,6 +178,10 @@ impl Core {
             link.encode_reply(reply, out)?;
         }
         relax(&mut link.replies);
+        while !out.is_full() && link.pings_owed > 0 {
+            link.pings_owed -= 1;
+            codec::encode(&Packet::PingResp, link.version, out).map_err(CloseReason::Local)?;
+        }
         if link.ping_due && !out.is_full() {
             link.ping_due = false;
             codec::encode(&Packet::PingReq, link.version, out).map_err(CloseReason::Local)?;
