@@ -18,6 +18,8 @@ mod tcp;
 mod tls;
 #[cfg(all(unix, feature = "async-io"))]
 mod unix;
+#[cfg(feature = "websocket")]
+mod websocket;
 
 #[allow(unused_imports, reason = "every connector that has an address uses it")]
 pub(crate) use address::Target;
@@ -33,6 +35,8 @@ pub use tcp::{Tcp, TcpStream};
 pub use tls::{Tls, TlsConfig, TlsError, TlsStream};
 #[cfg(all(unix, feature = "async-io"))]
 pub use unix::{Unix, UnixStream};
+#[cfg(feature = "websocket")]
+pub use websocket::{WebSocket, WebSocketError, WebSocketRequest, WebSocketStream};
 
 /// Makes a transport, once for each attempt to connect.
 ///

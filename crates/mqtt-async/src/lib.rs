@@ -45,6 +45,7 @@
 //!   is built.
 //! - `tls`: `Tls`, a layer around any connector, with rustls; `tls-ring` or `tls-aws-lc-rs` is its cryptography,
 //!   `tls-platform-verifier` and `tls-webpki-roots` are whom it trusts.
+//! - `websocket`: `WebSocket`, a layer around any connector.
 #![cfg_attr(not(feature = "async-io"), allow(rustdoc::broken_intra_doc_links))]
 
 mod client;
@@ -72,6 +73,9 @@ mod tokens;
 #[cfg(feature = "tokio")]
 mod tokio;
 
+/// What a [`WebSocketRequest`] is made of.
+#[cfg(feature = "websocket")]
+pub use async_tungstenite::tungstenite::http;
 /// The TLS that [`Tls`] is made of, in the version that it is: for a configuration of your own.
 #[cfg(feature = "tls")]
 pub use futures_rustls::rustls;
@@ -94,6 +98,8 @@ pub use crate::connect::{Socket, Tcp, TcpStream};
 pub use crate::connect::{Tls, TlsConfig, TlsError, TlsStream};
 #[cfg(all(unix, feature = "async-io"))]
 pub use crate::connect::{Unix, UnixStream};
+#[cfg(feature = "websocket")]
+pub use crate::connect::{WebSocket, WebSocketError, WebSocketRequest, WebSocketStream};
 pub use crate::driver::Driver;
 pub use crate::durable::{Recovered, Stored};
 pub use crate::error::{

@@ -362,6 +362,7 @@ fn messages_pass_however_records_are_torn() {
     let config = trusting().build().unwrap();
     exercise(
         "localhost",
+        1,
         move |dial| Tls::new(dial, Arc::clone(&config)),
         move |pipe| {
             let accepting = acceptor.accept(pipe);

@@ -375,6 +375,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Future for Connection<Io> {
                     Poll::Pending => break,
                 }
             }
+            // A layer may hold what was written.
+            let _ = Pin::new(&mut *io).poll_flush(cx);
             if this.over && this.out.is_empty() {
                 let _ = Pin::new(&mut *io).poll_close(cx);
                 this.close();
