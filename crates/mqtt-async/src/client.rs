@@ -117,7 +117,7 @@ impl Client {
     /// See [`PublishError`]; `Full` and `Closed` give the message back.
     pub fn send(&self, publish: Publish) -> Result<Publishing, PublishError> {
         let shared = self.0.shared();
-        shared.publish(publish).map(|token| Publishing::new(shared, token))
+        shared.publish(publish).map(Publishing::new)
     }
 
     /// Subscribes to a filter; its messages arrive on [`messages`](Client::messages).
@@ -153,8 +153,7 @@ impl Client {
     /// See [`CommandError`].
     pub fn subscribe_with(&self, subscribe: Subscribe) -> Result<Subscribing, CommandError> {
         let shared = self.0.shared();
-        let token = shared.command(|state| state.subscribe(subscribe))?;
-        Ok(Subscribing::new(shared, token))
+        shared.command(|state| state.subscribe(shared, subscribe)).map(Subscribing::new)
     }
 
     /// Unsubscribes from a filter, character for character the one that was subscribed to.
@@ -181,10 +180,10 @@ impl Client {
     ) -> Result<Unsubscribing, CommandError> {
         let shared = self.0.shared();
         let mut woken = Vec::new();
-        let token = shared.command(|state| state.unsubscribe(unsubscribe, &mut woken));
+        let slot = shared.command(|state| state.unsubscribe(shared, unsubscribe, &mut woken));
         // Whoever listened to it has an end.
         woken.into_iter().for_each(Waker::wake);
-        Ok(Unsubscribing::new(shared, token?))
+        slot.map(Unsubscribing::new)
     }
 
     /// Subscribes to a filter, with a stream of its own: its messages do not go to

@@ -237,7 +237,7 @@ impl Shared {
         self.epoch.checked_add(at.since_epoch())
     }
 
-    pub(crate) fn publish(&self, publish: Publish) -> Result<Token, PublishError> {
+    pub(crate) fn publish(self: &Arc<Self>, publish: Publish) -> Result<Slot, PublishError> {
         let expires =
             publish.properties.get().is_some_and(|it| it.message_expiry_interval.is_some());
         // The session takes an earlier time for the last one it was told: most messages need no clock.
@@ -250,8 +250,7 @@ impl Shared {
                 return Err(PublishError::Closed(Box::new(publish)));
             }
             let token = state.publish(publish, now)?;
-            state.slots.insert(token);
-            Ok(token)
+            Ok(state.slots.open(token, self))
         })
     }
 }
@@ -305,21 +304,25 @@ impl State {
         awaits || stats.queued + stats.in_flight + stats.requests > 0
     }
 
-    pub(crate) fn subscribe(&mut self, subscribe: Subscribe) -> Result<Token, CommandError> {
+    pub(crate) fn subscribe(
+        &mut self,
+        shared: &Arc<Shared>,
+        subscribe: Subscribe,
+    ) -> Result<Slot, CommandError> {
         if self.is_closing() {
             return Err(CommandError::Closed);
         }
         let token = self.session.subscribe(subscribe.clone())?;
         self.subscriptions.asked(token, subscribe);
-        self.slots.insert(token);
-        Ok(token)
+        Ok(self.slots.open(token, shared))
     }
 
     pub(crate) fn unsubscribe(
         &mut self,
+        shared: &Arc<Shared>,
         unsubscribe: Unsubscribe,
         woken: &mut Vec<Waker>,
-    ) -> Result<Token, CommandError> {
+    ) -> Result<Slot, CommandError> {
         if self.is_closing() {
             return Err(CommandError::Closed);
         }
@@ -327,8 +330,7 @@ impl State {
         self.router.unsubscribed(&unsubscribe.filters, woken);
         self.observers.take(woken);
         self.subscriptions.asked_to_end(token, unsubscribe);
-        self.slots.insert(token);
-        Ok(token)
+        Ok(self.slots.open(token, shared))
     }
 
     pub(crate) fn status(&self) -> Status {
@@ -501,7 +503,7 @@ impl State {
             self.connected = None;
             self.end = Some(end);
         }
-        self.slots.take_wakers(woken);
+        self.slots.end(woken);
         self.observers.take(woken);
         self.readers.take(woken);
         self.log.watchers.take(woken);

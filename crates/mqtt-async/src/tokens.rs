@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use mqtt_proto::{AckProperties, Publish, ReasonCode, Token};
+use mqtt_proto::{AckProperties, Publish, ReasonCode};
 
 use crate::error::TokenError;
 use crate::shared::{Answer, End, Key, Look, Shared, Slot, State};
@@ -35,80 +35,32 @@ pub struct Granted {
     pub properties: AckProperties,
 }
 
-/// A token as such: it finds its outcome in the shared state.
+/// A token as such: it finds its outcome where its slot says.
 #[derive(Debug)]
 struct Observer {
-    shared: Arc<Shared>,
-    token: Token,
+    slot: Slot,
     resolved: bool,
 }
 
 impl Observer {
+    const fn new(slot: Slot) -> Observer {
+        Observer { slot, resolved: false }
+    }
+
     fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<Answer, TokenError>> {
-        let Observer { shared, token, resolved } = self;
-        if *resolved {
+        if self.resolved {
             return Poll::Ready(Err(TokenError::Closed));
         }
-        let poll = shared.poll(cx, |state, waker| {
-            let State { slots, end, .. } = state;
-            match slots.get_mut(*token) {
-                Some(Slot::Waiting { waker: waiting, .. }) => {
-                    if let Some(end) = end {
-                        Look::Ready(Err(end.token_error()))
-                    } else if let Some(waker) = waker.take() {
-                        Look::Waiting(waiting.replace(waker))
-                    } else if waiting.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-                        Look::Waiting(None)
-                    } else {
-                        Look::NeedsWaker
-                    }
-                }
-                Some(Slot::Done(_)) | None => match slots.remove(*token) {
-                    Some(Slot::Done(result)) => Look::Ready(result),
-                    _ => Look::Ready(Err(TokenError::Closed)),
-                },
-            }
-        });
-        *resolved = poll.is_ready();
+        let poll = self.slot.poll(cx);
+        self.resolved = poll.is_ready();
         poll
     }
 
-    /// Looks for the first answer; the final one stays where it is.
-    fn poll_received(&mut self, cx: &Context<'_>) -> Poll<Result<ReasonCode, TokenError>> {
-        let Observer { shared, token, resolved } = self;
-        if *resolved {
+    fn poll_received(&self, cx: &Context<'_>) -> Poll<Result<ReasonCode, TokenError>> {
+        if self.resolved {
             return Poll::Ready(Err(TokenError::Closed));
         }
-        shared.poll(cx, |state, waker| {
-            let State { slots, end, .. } = state;
-            match slots.get_mut(*token) {
-                Some(Slot::Waiting { received: Some(reason), .. }) => Look::Ready(Ok(*reason)),
-                Some(Slot::Waiting { waker: waiting, .. }) => {
-                    if let Some(end) = end {
-                        Look::Ready(Err(end.token_error()))
-                    } else if let Some(waker) = waker.take() {
-                        Look::Waiting(waiting.replace(waker))
-                    } else if waiting.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-                        Look::Waiting(None)
-                    } else {
-                        Look::NeedsWaker
-                    }
-                }
-                Some(Slot::Done(Ok(Answer::Published(reason, _)))) => Look::Ready(Ok(*reason)),
-                Some(Slot::Done(Err(error))) => Look::Ready(Err(error.clone())),
-                Some(Slot::Done(Ok(Answer::Request(..)))) | None => {
-                    Look::Ready(Err(TokenError::Closed))
-                }
-            }
-        })
-    }
-}
-
-impl Drop for Observer {
-    fn drop(&mut self) {
-        // The slot is dropped behind the lock.
-        let slot = self.shared.lock().slots.remove(self.token);
-        drop(slot);
+        self.slot.poll_received(cx)
     }
 }
 
@@ -132,8 +84,8 @@ impl Drop for Observer {
 pub struct Publishing(Observer);
 
 impl Publishing {
-    pub(crate) fn new(shared: &Arc<Shared>, token: Token) -> Publishing {
-        Publishing(Observer { shared: Arc::clone(shared), token, resolved: false })
+    pub(crate) const fn new(slot: Slot) -> Publishing {
+        Publishing(Observer::new(slot))
     }
 
     /// Waits until the server has the message: PUBREC at QoS 2, else the final answer.
@@ -150,7 +102,7 @@ impl Publishing {
     /// # Ok(()) }
     /// ```
     pub fn received(&mut self) -> Received<'_> {
-        Received(&mut self.0)
+        Received(&self.0)
     }
 
     /// Takes the message back if it was never put on a wire, and returns it.
@@ -158,7 +110,7 @@ impl Publishing {
     /// `None` means that it was sent or has ended already. Takes time linear in the number of messages
     /// that wait.
     pub fn cancel(self) -> Option<Publish> {
-        self.0.shared.command(|state| state.session.cancel(self.0.token))
+        self.0.slot.cancel()
     }
 }
 
@@ -176,12 +128,12 @@ impl Future for Publishing {
 /// What [`Publishing::received`] returns.
 #[derive(Debug)]
 #[must_use = "a future does nothing unless it is awaited"]
-pub struct Received<'a>(&'a mut Observer);
+pub struct Received<'a>(&'a Observer);
 
 impl Future for Received<'_> {
     type Output = Result<ReasonCode, TokenError>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.0.poll_received(cx)
     }
 }
@@ -193,8 +145,8 @@ macro_rules! request_token {
         pub struct $name(Observer);
 
         impl $name {
-            pub(crate) fn new(shared: &Arc<Shared>, token: Token) -> $name {
-                $name(Observer { shared: Arc::clone(shared), token, resolved: false })
+            pub(crate) const fn new(slot: Slot) -> $name {
+                $name(Observer::new(slot))
             }
         }
 

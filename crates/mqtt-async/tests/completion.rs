@@ -5,13 +5,15 @@ mod common;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use common::bench::{Bench, Manual, VERSIONS, config};
+use bytes::Bytes;
+use common::bench::{Bench, Flag, Manual, VERSIONS, config};
 use common::pipe::Shape;
 use futures_io::{AsyncRead, AsyncWrite};
-use mqtt_async::{Client, Failure, QoS, TokenError, Version};
+use mqtt_async::{Client, Failure, QoS, ReasonCode, TokenError, Version};
 
 /// A pipe that takes one packet and a half of those that [`stuck`] publishes.
 const NARROW: Shape = Shape { capacity: 150, chunk: usize::MAX };
@@ -162,4 +164,151 @@ fn at_most_once_is_done_if_the_end_is_read_right_after_it_was_written() {
     assert!(Pin::new(&mut driver).poll(&mut cx).is_pending());
     assert!(client.status().last_error.is_some());
     assert!(matches!(Pin::new(&mut token).poll(&mut cx), Poll::Ready(Ok(_))));
+}
+
+/// What many tokens of all kinds come to, whoever asks, and whenever.
+#[test]
+fn each_token_finds_its_own_outcome() {
+    const MESSAGES: usize = 1000;
+    let unmatched = ReasonCode::NO_MATCHING_SUBSCRIBERS;
+    for reason in [ReasonCode::SUCCESS, unmatched, ReasonCode::QUOTA_EXCEEDED] {
+        for polls in [Polls::Never, Polls::Before, Polls::All] {
+            let mut bench = Bench::connected(config(Version::V5));
+            bench.server.script(|script| script.publish_reason = reason);
+            let mut tokens = Vec::new();
+            for number in 0..MESSAGES {
+                let qos = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce][number % 3];
+                tokens.push((qos, bench.client().publish("t", "x", qos).unwrap()));
+                if number % 7 == 0 {
+                    // Another number of the session.
+                    drop(bench.client().subscribe("t", qos).unwrap());
+                }
+            }
+            let mut kept = Vec::new();
+            for (number, mut token) in tokens.into_iter().enumerate() {
+                match polls {
+                    Polls::Never => {}
+                    Polls::Before if number % 2 == 0 => {}
+                    _ => assert!(bench.poll(&mut token.1).is_pending()),
+                }
+                // Those of the others are dropped, asked for or not.
+                if number % 5 != 1 {
+                    kept.push(token);
+                }
+            }
+            bench.settle();
+            kept.reverse();
+            for (qos, token) in kept {
+                match bench.done(token) {
+                    Ok(published) if qos == QoS::AtMostOnce => {
+                        assert_eq!(published.reason, ReasonCode::SUCCESS);
+                    }
+                    Ok(published) => assert_eq!(published.reason, reason),
+                    Err(error) => {
+                        assert!(reason.is_error() && qos != QoS::AtMostOnce);
+                        assert_eq!(error.reason(), Some(reason));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Polls {
+    Never,
+    Before,
+    All,
+}
+
+#[test]
+fn the_last_waker_that_polled_is_woken_once() {
+    for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let mut bench = Bench::connected(config(Version::V5));
+        let mut token = bench.client().publish("t", "x", qos).unwrap();
+        let [first, second] = [(); 2].map(|()| Arc::new(Flag::default()));
+        for flag in [&first, &second, &second] {
+            let waker = Waker::from(Arc::clone(flag));
+            assert!(Pin::new(&mut token).poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        bench.settle();
+        assert!(!first.take() && second.take());
+        assert_eq!(Arc::strong_count(&second), 1, "no waker is left behind");
+        bench.done(token).unwrap();
+    }
+}
+
+// class: 43
+#[test]
+fn every_token_has_an_end_when_the_client_has_one() {
+    for aborts in [false, true] {
+        let mut bench = Bench::connected(config(Version::V5));
+        bench.server.script(|script| {
+            script.hold_acks = true;
+            script.hold_grants = true;
+        });
+        let client = bench.client().clone();
+        let mut polled = client.publish("t", "x", QoS::ExactlyOnce).unwrap();
+        let unpolled = client.publish("t", "x", QoS::AtLeastOnce).unwrap();
+        let mut received = client.publish("t", "x", QoS::ExactlyOnce).unwrap();
+        let (subscribing, unsubscribing) =
+            (client.subscribe("t", QoS::AtMostOnce).unwrap(), client.unsubscribe("u").unwrap());
+        let flag = Arc::new(Flag::default());
+        let waker = Waker::from(Arc::clone(&flag));
+        let mut cx = Context::from_waker(&waker);
+        assert!(Pin::new(&mut polled).poll(&mut cx).is_pending());
+        assert!(Pin::new(&mut received.received()).poll(&mut cx).is_pending());
+        bench.settle();
+        if aborts {
+            bench.driver = None;
+        } else {
+            drop(client.disconnect());
+            bench.end().unwrap();
+        }
+        assert!(flag.take());
+        let is_end = |error: &TokenError| match aborts {
+            true => matches!(error, TokenError::DriverGone),
+            false => matches!(error, TokenError::Closed),
+        };
+        assert!(bench.done(received.received()).is_err_and(|error| is_end(&error)));
+        for token in [polled, unpolled, received] {
+            assert!(bench.done(token).is_err_and(|error| is_end(&error)));
+        }
+        assert!(bench.done(subscribing).is_err_and(|error| is_end(&error)));
+        assert!(bench.done(unsubscribing).is_err_and(|error| is_end(&error)));
+        assert!(client.publish("t", "x", QoS::AtMostOnce).is_err());
+    }
+}
+
+#[test]
+fn the_client_is_freed_with_its_last_token() {
+    /// The end of a payload.
+    struct Payload(Arc<Flag>);
+
+    impl AsRef<[u8]> for Payload {
+        fn as_ref(&self) -> &[u8] {
+            b"x"
+        }
+    }
+
+    impl Drop for Payload {
+        fn drop(&mut self) {
+            self.0.set();
+        }
+    }
+
+    let mut bench = Bench::connected(config(Version::V5));
+    bench.server.script(|script| script.hold_acks = true);
+    let flag = Arc::new(Flag::default());
+    let payload = Bytes::from_owner(Payload(Arc::clone(&flag)));
+    let token = bench.client().publish("t", payload, QoS::AtLeastOnce).unwrap();
+    for _ in 0..100 {
+        drop(bench.client().publish("t", "x", QoS::AtLeastOnce).unwrap());
+    }
+    bench.settle();
+    bench.client = None;
+    bench.end().unwrap();
+    assert!(!flag.take(), "the token holds what is left of the client");
+    drop(token);
+    assert!(flag.take());
 }

@@ -108,14 +108,15 @@ impl Client {
 
     fn recover(&self, token: Token, message: Option<Publish>) -> Recovered {
         let shared = self.0.shared();
-        {
+        let slot = {
             let mut state = shared.lock();
-            state.slots.insert(token);
+            let slot = state.slots.open(token, shared);
             if message.is_none() {
                 state.slots.received(token, ReasonCode::SUCCESS);
             }
-        }
-        Recovered { publishing: Publishing::new(shared, token), message }
+            slot
+        };
+        Recovered { publishing: Publishing::new(slot), message }
     }
 
     /// Returns a future that resolves when all messages of QoS 1 and 2 that were accepted until now are in

@@ -106,6 +106,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         let due = state.session.poll_timeout().is_some_and(|deadline| deadline <= at);
         if due && running.looked {
             state.session.handle_timeout(at);
+            state.slots.relax();
         }
         running.looked = due && !running.looked;
         state.count_bytes(running.link.take_moved());
