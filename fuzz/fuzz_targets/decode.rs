@@ -6,7 +6,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
 use mqtt_fuzz::allocated_at_most;
-use mqtt_proto::{Packet, TxBuf, Version, codec};
+use mqtt_proto::{DecodeError, Packet, TxBuf, Version, codec};
 
 fuzz_target!(|data: &[u8]| {
     let bytes = Bytes::copy_from_slice(data);
@@ -14,6 +14,7 @@ fuzz_target!(|data: &[u8]| {
     for version in [Version::V31, Version::V311, Version::V5] {
         // As a stream of packets, and as one frame.
         let mut input = BytesMut::from(data);
+        let mut read = Vec::new();
         loop {
             let before = input.len();
             let result = allocated_at_most(64, || codec::frame(&mut input, u32::MAX));
@@ -22,10 +23,27 @@ fuzz_target!(|data: &[u8]| {
                 break;
             };
             one(&frame, version);
+            read.push(codec::decode(&frame, version));
         }
         one(&bytes, version);
+        by_blocks(data, version, &read);
     }
 });
+
+/// Reads the stream another way: the same packets up to the first fault, and the same fault.
+fn by_blocks(data: &[u8], version: Version, frames: &[Result<Packet, DecodeError>]) {
+    let mut packets = codec::packets(&mut BytesMut::from(data), version, u32::MAX);
+    let mut frames = frames.iter();
+    loop {
+        match (packets.read(), frames.next()) {
+            (Ok(Some(packet)), Some(Ok(expected))) => assert_eq!(packet, expected),
+            (Err(error), Some(Err(expected))) => return assert_eq!(error, *expected),
+            // What comes behind the last whole packet is no header.
+            (Ok(None) | Err(_), None) => return,
+            (read, expected) => panic!("{read:?}, not {expected:?}"),
+        }
+    }
+}
 
 fn one(frame: &Bytes, version: Version) {
     // A pair of handles takes 64 bytes and stands for at least 5 on the wire; lists double, so that

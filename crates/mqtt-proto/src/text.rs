@@ -113,30 +113,43 @@ pub(crate) fn as_str(checked: &[u8]) -> &str {
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
-/// Sets high bits if one of the eight bytes is no ASCII character or is NUL.
+/// Sets a high bit if one of the eight bytes is NUL.
 #[inline(always)]
-const fn odd_in_text(word: u64) -> u64 {
-    // Subtracting one borrows into the high bit only for a zero byte, as long as all are ASCII.
-    (word | word.wrapping_sub(LOW)) & HIGH
+const fn nul(word: u64) -> u64 {
+    // Subtracting one from each byte borrows into the high bit of a zero byte. It may do so above a zero
+    // byte as well, but not where there is none.
+    word.wrapping_sub(LOW) & !word
 }
 
-/// Sets high bits if one of the eight bytes is no ASCII character, is NUL or is a wildcard.
+/// Sets a high bit if one of the eight bytes is NUL or a wildcard.
 #[inline(always)]
-const fn odd_in_topic(word: u64) -> u64 {
+const fn nul_or_wildcard(word: u64) -> u64 {
     let hash = (word ^ (LOW * b'#' as u64)).wrapping_sub(LOW);
     let plus = (word ^ (LOW * b'+' as u64)).wrapping_sub(LOW);
-    odd_in_text(word) | ((hash | plus) & HIGH)
+    (word.wrapping_sub(LOW) | hash | plus) & !word
 }
 
-/// Looks through the bytes eight at a time; false means "look closer", not "wrong".
+/// What is in a string.
+enum Found {
+    /// ASCII without what was looked for.
+    Plain,
+    /// Bytes that are not ASCII, but not what was looked for.
+    NotAscii,
+    /// What was looked for.
+    Odd,
+}
+
+/// Looks through the bytes eight at a time for what `odd` finds in a word.
 ///
 /// Measured against the standard library's check plus a search for NUL: half the time for topics.
 #[inline(always)]
-fn plain(bytes: &[u8], odd: impl Fn(u64) -> u64) -> bool {
+fn look(bytes: &[u8], odd: impl Fn(u64) -> u64) -> Found {
     let (words, tail) = bytes.as_chunks::<8>();
-    let mut found = 0;
+    let (mut all, mut found) = (0, 0);
     for word in words {
-        found |= odd(u64::from_le_bytes(*word));
+        let word = u64::from_le_bytes(*word);
+        all |= word;
+        found |= odd(word);
     }
     if !tail.is_empty() {
         // The last eight bytes overlap what was seen; shorter strings are filled up with spaces.
@@ -144,41 +157,53 @@ fn plain(bytes: &[u8], odd: impl Fn(u64) -> u64) -> bool {
             Some(last) => u64::from_le_bytes(*last),
             None => tail.iter().fold(LOW * b' ' as u64, |word, byte| word << 8 | *byte as u64),
         };
+        all |= last;
         found |= odd(last);
     }
-    found == 0
+    if (all | found) & HIGH == 0 {
+        Found::Plain
+    } else if found & HIGH == 0 {
+        Found::NotAscii
+    } else {
+        Found::Odd
+    }
 }
 
 /// Checks that the bytes are well-formed UTF-8 without U+0000.
 #[inline]
 pub(crate) fn check(bytes: &[u8]) -> Result<(), DecodeCause> {
-    if plain(bytes, odd_in_text) { Ok(()) } else { look_closer(bytes) }
+    match look(bytes, nul) {
+        Found::Plain => Ok(()),
+        Found::NotAscii => check_utf8(bytes),
+        Found::Odd => Err(DecodeCause::Nul),
+    }
 }
 
 /// Checks the same for a Topic Name, which has no wildcards either.
 #[inline]
 pub(crate) fn check_topic_name(bytes: &[u8]) -> Result<(), DecodeCause> {
-    if plain(bytes, odd_in_topic) { Ok(()) } else { look_closer_at_topic(bytes) }
+    match look(bytes, nul_or_wildcard) {
+        Found::Plain => Ok(()),
+        Found::NotAscii => check_utf8(bytes),
+        Found::Odd => Err(nul_utf8_or_wildcard(bytes)),
+    }
 }
 
+#[inline(never)]
+fn check_utf8(bytes: &[u8]) -> Result<(), DecodeCause> {
+    if core::str::from_utf8(bytes).is_ok() { Ok(()) } else { Err(DecodeCause::Utf8) }
+}
+
+/// Tells which it is, the most basic fault first.
 #[cold]
-fn look_closer(bytes: &[u8]) -> Result<(), DecodeCause> {
+fn nul_utf8_or_wildcard(bytes: &[u8]) -> DecodeCause {
     if bytes.contains(&0) {
-        Err(DecodeCause::Nul)
+        DecodeCause::Nul
     } else if core::str::from_utf8(bytes).is_err() {
-        Err(DecodeCause::Utf8)
+        DecodeCause::Utf8
     } else {
-        Ok(())
+        DecodeCause::TopicNameWildcard
     }
-}
-
-#[cold]
-fn look_closer_at_topic(bytes: &[u8]) -> Result<(), DecodeCause> {
-    look_closer(bytes)?;
-    if bytes.iter().any(|byte| matches!(byte, b'#' | b'+')) {
-        return Err(DecodeCause::TopicNameWildcard);
-    }
-    Ok(())
 }
 
 impl TryFrom<&str> for Text {
@@ -218,5 +243,57 @@ impl fmt::Display for Text {
 impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    /// What the checks are to say, written down simply.
+    fn expected(bytes: &[u8], topic: bool) -> Result<(), DecodeCause> {
+        if bytes.contains(&0) {
+            Err(DecodeCause::Nul)
+        } else if core::str::from_utf8(bytes).is_err() {
+            Err(DecodeCause::Utf8)
+        } else if topic && bytes.iter().any(|byte| matches!(byte, b'#' | b'+')) {
+            Err(DecodeCause::TopicNameWildcard)
+        } else {
+            Ok(())
+        }
+    }
+
+    // All combinations of what is next to what, at each place of a word and across words.
+    #[test]
+    fn words_find_what_bytes_find() {
+        let parts: [&[u8]; 12] = [
+            b"\0",
+            b"\x01",
+            b"#",
+            b"\"",
+            b"$",
+            b"+",
+            b",",
+            b"*",
+            b"\x7F",
+            b"\x80",
+            "ä".as_bytes(),
+            "😀".as_bytes(),
+        ];
+        for before in 0..20 {
+            for after in 0..10 {
+                for first in parts {
+                    for second in parts {
+                        let spaces = |count| [b' '].repeat(count);
+                        let bytes: Vec<u8> =
+                            [&spaces(before), first, second, &spaces(after)[..]].concat();
+                        assert_eq!(check(&bytes), expected(&bytes, false), "{bytes:?}");
+                        assert_eq!(check_topic_name(&bytes), expected(&bytes, true), "{bytes:?}");
+                    }
+                }
+            }
+        }
     }
 }

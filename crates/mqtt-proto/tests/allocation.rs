@@ -114,6 +114,18 @@ fn publish_acknowledgements_and_pings_allocate_nothing() {
             assert_eq!(info.count_total, 0, "{version}: {packet:?}");
             let (_, info) = counted(|| codec::frame(&mut input, u32::MAX).unwrap().unwrap());
             assert_eq!(info.count_total, 0, "{version}: {packet:?}");
+            // The same as a block. Now that the buffer is shared, not even that allocates.
+            input.extend_from_slice(bytes);
+            let (count, info) = counted(|| {
+                let mut packets = codec::packets(&mut input, *version, u32::MAX);
+                let mut count = 0;
+                while let Some(read) = packets.read().unwrap() {
+                    assert_eq!(read.packet_type(), packet.packet_type());
+                    count += 1;
+                }
+                count
+            });
+            assert_eq!((count, info.count_total), (2, 0), "{version}: {packet:?}");
             let ((), info) = counted(|| {
                 if let Packet::Publish(publish) = &packet {
                     assert!(!publish.topic().is_empty());

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 use bytes::Bytes;
 
@@ -42,14 +43,17 @@ use subscribe::{suback, subscribe, unsuback, unsubscribe};
 /// assert_eq!(publish.payload_bytes(), b"hi");
 /// # Ok::<(), mqtt_proto::DecodeError>(())
 /// ```
-#[inline]
 pub fn decode(frame: &Bytes, version: Version) -> Result<Packet, DecodeError> {
     let header = match header(frame, u32::MAX)? {
         Some(header) => header,
         None => return Err(DecodeError::new(None, 0, DecodeCause::Truncated)),
     };
     match frame.len().cmp(&(header.packet_len as usize)) {
-        core::cmp::Ordering::Equal => decode_at(frame, 0, header, version),
+        Ordering::Equal => {
+            let mut packet = Packet::PingReq;
+            decode_into(&mut packet, frame, 0, header, version)?;
+            Ok(packet)
+        }
         order => {
             let cause =
                 if order.is_lt() { DecodeCause::Truncated } else { DecodeCause::TrailingBytes };
@@ -61,19 +65,46 @@ pub fn decode(frame: &Bytes, version: Version) -> Result<Packet, DecodeError> {
 
 /// Reads the packet that begins at `start` of a block and has that header and is all there.
 ///
-/// The block is only shared where the packet has something to keep in it.
-#[inline]
-pub(crate) fn decode_at(
+/// The block is only shared where the packet has something to keep in it. What streams consist of is read
+/// here and built in its place: a packet that is returned is moved twice, and each time the processor
+/// has to wait until what it has just written can be read. That was half of the time of a PUBLISH.
+#[inline(never)]
+pub(super) fn decode_into(
+    place: &mut Packet,
     block: &Bytes,
     start: usize,
     header: Header,
     version: Version,
-) -> Result<Packet, DecodeError> {
+) -> Result<(), DecodeError> {
     let end = start + header.packet_len as usize;
     let frame = block.get(start..end).unwrap_or_default();
-    let source = Source { block, frame };
+    let source = Source { block, start, frame };
     let body = frame.get(usize::from(header.len)..).unwrap_or_default();
-    match packet(&source, body, header, version) {
+    if header.first >> 4 == PacketType::Publish as u8 {
+        return match publish(&source, body, header, version) {
+            Ok((_, publish)) => {
+                *place = Packet::Publish(publish);
+                Ok(())
+            }
+            Err(error) => Err(describe(error, header)),
+        };
+    }
+    if let Some(ack) = short_ack(header, body) {
+        *place = ack;
+        return Ok(());
+    }
+    *place = other(&source, body, header, version)?;
+    Ok(())
+}
+
+#[inline(never)]
+fn other(
+    source: &Source<'_>,
+    body: Input<'_>,
+    header: Header,
+    version: Version,
+) -> Result<Packet, DecodeError> {
+    match packet(source, body, header, version) {
         Ok((_, packet)) => Ok(packet),
         Err(error) => Err(describe(error, header)),
     }
@@ -117,13 +148,20 @@ pub(crate) fn connect_level(frame: &[u8]) -> Option<u8> {
     rest.get(usize::from(u16::from_be_bytes(*len))).copied()
 }
 
-/// The frame, and the block that it lies in.
+/// The frame, and where it begins in the block that it lies in.
 struct Source<'a> {
     block: &'a Bytes,
+    start: usize,
     frame: &'a [u8],
 }
 
 impl Source<'_> {
+    /// Returns a handle to the frame.
+    #[inline(always)]
+    fn whole(&self) -> Bytes {
+        self.block.slice(self.start..self.start + self.frame.len())
+    }
+
     /// Returns a handle to a part of the frame. The part always lies in the block.
     fn share(&self, part: &[u8]) -> Bytes {
         self.block.slice_ref(part)
@@ -142,9 +180,7 @@ impl Source<'_> {
     }
 }
 
-/// The packets that streams consist of, read in place; the others are kept out of the way: together they
-/// would be too much to be inlined, and each packet would be moved once more.
-#[inline(always)]
+/// All packets but PUBLISH.
 fn packet<'a>(
     source: &Source<'a>,
     body: Input<'a>,
@@ -152,76 +188,41 @@ fn packet<'a>(
     version: Version,
 ) -> Parsed<'a, Packet> {
     use PacketType::*;
-    match PacketType::from_u8(header.first >> 4) {
-        Some(Publish) => {
-            let (rest, publish) = publish(source, body, header, version)?;
-            Ok((rest, Packet::Publish(publish)))
-        }
-        Some(PubAck) => {
-            let (rest, ack) = ack(source, body, PubAck, version)?;
-            Ok((rest, Packet::PubAck(ack)))
-        }
-        Some(PubRec) => {
-            let (rest, ack) = ack(source, body, PubRec, version)?;
-            Ok((rest, Packet::PubRec(ack)))
-        }
-        Some(PubRel) => {
-            repeatable(source, header.first & 0x0F, version)?;
-            let (rest, ack) = ack(source, body, PubRel, version)?;
-            Ok((rest, Packet::PubRel(ack)))
-        }
-        Some(PubComp) => {
-            let (rest, ack) = ack(source, body, PubComp, version)?;
-            Ok((rest, Packet::PubComp(ack)))
-        }
-        Some(packet) => rare_packet(source, body, header, packet, version),
-        None => fail(source.frame, DecodeCause::PacketType),
+    let Some(packet) = PacketType::from_u8(header.first >> 4) else {
+        return fail(source.frame, DecodeCause::PacketType);
+    };
+    if matches!(packet, PubRel | Subscribe | Unsubscribe) {
+        // The flags are 0010; MQTT 3.1 knows DUP there as well.
+        let good = header.first & 0x0F == 0b0010 || version == Version::V31;
+        ensure(good, source.frame, DecodeCause::ReservedFlags)?;
     }
-}
-
-#[inline(never)]
-fn rare_packet<'a>(
-    source: &Source<'a>,
-    body: Input<'a>,
-    header: Header,
-    packet: PacketType,
-    version: Version,
-) -> Parsed<'a, Packet> {
-    use PacketType::*;
+    let ack = |packet| ack(source, body, packet, version);
     match packet {
+        PubAck => ack(packet).map(|(rest, ack)| (rest, Packet::PubAck(ack))),
+        PubRec => ack(packet).map(|(rest, ack)| (rest, Packet::PubRec(ack))),
+        PubRel => ack(packet).map(|(rest, ack)| (rest, Packet::PubRel(ack))),
+        PubComp => ack(packet).map(|(rest, ack)| (rest, Packet::PubComp(ack))),
         PingReq => end(body).map(|(rest, ())| (rest, Packet::PingReq)),
         PingResp => end(body).map(|(rest, ())| (rest, Packet::PingResp)),
         Connect => connect(source, body, version)
             .map(|(rest, connect)| (rest, Packet::Connect(Box::new(connect)))),
         ConnAck => connack(source, body, version)
             .map(|(rest, connack)| (rest, Packet::ConnAck(Box::new(connack)))),
-        Subscribe => {
-            repeatable(source, header.first & 0x0F, version)?;
-            subscribe(source, body, version)
-                .map(|(rest, (id, subscribe))| (rest, Packet::Subscribe(id, Box::new(subscribe))))
-        }
+        Subscribe => subscribe(source, body, version)
+            .map(|(rest, (id, subscribe))| (rest, Packet::Subscribe(id, Box::new(subscribe)))),
         SubAck => suback(source, body, version),
-        Unsubscribe => {
-            repeatable(source, header.first & 0x0F, version)?;
-            unsubscribe(source, body, version).map(|(rest, (id, unsubscribe))| {
-                (rest, Packet::Unsubscribe(id, Box::new(unsubscribe)))
-            })
-        }
+        Unsubscribe => unsubscribe(source, body, version).map(|(rest, (id, unsubscribe))| {
+            (rest, Packet::Unsubscribe(id, Box::new(unsubscribe)))
+        }),
         UnsubAck => unsuback(source, body, version),
         Disconnect => disconnect(source, body, version)
             .map(|(rest, disconnect)| (rest, Packet::Disconnect(disconnect))),
         Auth if version.is_v5() => {
             auth(source, body).map(|(rest, auth)| (rest, Packet::Auth(Box::new(auth))))
         }
-        // AUTH of MQTT 3.x; the others are not rare.
-        _ => fail(source.frame, DecodeCause::PacketType),
+        // AUTH of MQTT 3.x. PUBLISH is read elsewhere.
+        Auth | Publish => fail(source.frame, DecodeCause::PacketType),
     }
-}
-
-/// The flags of PUBREL, SUBSCRIBE and UNSUBSCRIBE are 0010; MQTT 3.1 knows DUP there as well.
-fn repeatable<'a>(source: &Source<'a>, flags: u8, version: Version) -> Parsed<'a, ()> {
-    let good = flags == 0b0010 || version == Version::V31;
-    ensure(good, source.frame, DecodeCause::ReservedFlags)
 }
 
 /// Section 3.3.
@@ -247,24 +248,35 @@ fn publish<'a>(
         if version.is_v5() { publish_properties(rest)? } else { (rest, (&[][..], 0)) };
     ensure(!topic.is_empty() || topic_alias != 0, body, DecodeCause::TopicNameEmpty)?;
     let payload_at = header.packet_len - payload.len() as u32;
-    Ok((
-        &[],
-        PublishPacket {
-            frame: source.share(source.frame),
-            alias_topic: None,
-            properties: payload_at - block.len() as u32,
-            payload: payload_at,
-            topic_len: topic.len() as u16,
-            packet_id,
-            topic_alias,
-            topic: header.len + 2,
-            flags,
-        },
-    ))
+    let publish = PublishPacket {
+        frame: source.whole(),
+        alias_topic: None,
+        properties: payload_at - block.len() as u32,
+        payload: payload_at,
+        topic_len: topic.len() as u16,
+        packet_id,
+        topic_alias,
+        topic: header.len + 2,
+        flags,
+    };
+    Ok((&[], publish))
+}
+
+/// Reads an acknowledgement of two bytes: the form that all versions share, and nearly all there are.
+#[inline(always)]
+fn short_ack(header: Header, body: Input<'_>) -> Option<Packet> {
+    let id = PacketId::new(u16::from_be_bytes(*<&[u8; 2]>::try_from(body).ok()?))?;
+    let ack = Ack::new(id, ReasonCode::SUCCESS);
+    Some(match header.first {
+        0x40 => Packet::PubAck(ack),
+        0x50 => Packet::PubRec(ack),
+        0x62 => Packet::PubRel(ack),
+        0x70 => Packet::PubComp(ack),
+        _ => return None,
+    })
 }
 
 /// Sections 3.4 to 3.7.
-#[inline(always)]
 fn ack<'a>(
     source: &Source<'a>,
     body: Input<'a>,

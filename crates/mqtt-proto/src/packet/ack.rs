@@ -26,6 +26,12 @@ impl Ack {
     pub const fn new(packet_id: PacketId, reason: ReasonCode) -> Ack {
         Ack { packet_id, reason, properties: AckProperties::NONE }
     }
+
+    /// Takes it out of a place that nobody looks at any more.
+    #[inline]
+    pub(crate) fn take(&mut self) -> Ack {
+        Ack { properties: core::mem::take(&mut self.properties), ..*self }
+    }
 }
 
 /// Reason String and User Properties, which nearly every answer of MQTT 5.0 may have.

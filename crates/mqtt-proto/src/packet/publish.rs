@@ -321,6 +321,13 @@ impl PublishPacket {
         self.frame.get(self.properties as usize..self.payload as usize).unwrap_or_default()
     }
 
+    /// Takes it out of a place that nobody looks at any more.
+    #[inline]
+    pub(crate) fn take(&mut self) -> PublishPacket {
+        let (frame, alias_topic) = (core::mem::take(&mut self.frame), self.alias_topic.take());
+        PublishPacket { frame, alias_topic, ..*self }
+    }
+
     /// Returns the size of the packet on the wire, in bytes.
     pub fn wire_len(&self) -> usize {
         self.frame.len()

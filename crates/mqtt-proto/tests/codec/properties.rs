@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use mqtt_proto::codec;
-use mqtt_proto::{Packet, TxBuf, Version};
+use mqtt_proto::{DecodeError, Packet, TxBuf, Version};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -48,6 +48,56 @@ fn decode_and_repeat(frame: &Bytes, version: Version) -> bool {
             false
         }
     }
+}
+
+/// Reads a stream, fed in pieces of these sizes over and over, up to its end or to its first fault.
+fn read_frames(stream: &[u8], sizes: &[usize], version: Version, max: u32) -> Read {
+    read_pieces(stream, sizes, |input| {
+        codec::frame(input, max)?.map(|frame| codec::decode(&frame, version)).transpose()
+    })
+}
+
+/// The same by blocks.
+fn read_blocks(stream: &[u8], sizes: &[usize], version: Version, max: u32) -> Read {
+    let mut block = codec::packets(&mut BytesMut::new(), version, max);
+    read_pieces(stream, sizes, |input| {
+        if let Some(packet) = block.read()? {
+            return Ok(Some(packet.clone()));
+        }
+        block = codec::packets(input, version, max);
+        let packet = block.read().map(|packet| packet.cloned());
+        if packet.is_err() {
+            assert_eq!(block.read().map(|packet| packet.cloned()), packet, "the fault stays");
+        }
+        packet
+    })
+}
+
+/// The packets, and what stopped the reading: a fault, or the number of bytes that are left.
+type Read = (Vec<Packet>, Result<usize, DecodeError>);
+
+fn read_pieces(
+    stream: &[u8],
+    sizes: &[usize],
+    mut read: impl FnMut(&mut BytesMut) -> Result<Option<Packet>, DecodeError>,
+) -> Read {
+    let (mut input, mut rest, mut packets) = (BytesMut::new(), stream, Vec::new());
+    for size in sizes.iter().cycle() {
+        loop {
+            match read(&mut input) {
+                Ok(Some(packet)) => packets.push(packet),
+                Ok(None) => break,
+                Err(error) => return (packets, Err(error)),
+            }
+        }
+        if rest.is_empty() {
+            break;
+        }
+        let (piece, later) = rest.split_at((*size).min(rest.len()));
+        input.extend_from_slice(piece);
+        rest = later;
+    }
+    (packets, Ok(input.len()))
 }
 
 /// Cuts a stream into frames, fed in pieces of these sizes over and over.
@@ -191,11 +241,46 @@ proptest! {
             let read: Vec<_> =
                 frames.iter().map(|frame| codec::decode(frame, version).unwrap()).collect();
             prop_assert_eq!(&read, &packets);
+            let (read, left) = read_blocks(&stream, sizes, version, u32::MAX);
+            prop_assert_eq!((&read, left), (&packets, Ok(0)));
         }
         if stream.len() < 400 {
             for cut in 1..stream.len() {
                 prop_assert_eq!(frames(&stream, &[cut, stream.len()]).len(), packets.len());
             }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    // By blocks or by frames: the same packets, the same fault behind the same packet, and the same rest.
+    // class: 1
+    // class: 5
+    #[test]
+    fn blocks_give_what_frames_give(
+        (packets, version) in version()
+            .prop_flat_map(|version| (vec(packet(version), 1..6), Just(version))),
+        changes in vec((any::<Index>(), any::<u8>()), 0..3),
+        cut in any::<Index>(),
+        sizes in vec(1..300usize, 1..5),
+        max in prop_oneof![Just(u32::MAX), 2..200u32],
+        read_as in version(),
+    ) {
+        let mut out = TxBuf::new();
+        for packet in &packets {
+            codec::encode(packet, version, &mut out).unwrap();
+        }
+        let mut stream = out.copy_to_bytes(out.remaining()).to_vec();
+        for (at, byte) in changes {
+            let at = at.index(stream.len());
+            stream[at] = byte;
+        }
+        stream.truncate(stream.len() - cut.index(stream.len()).min(5));
+        for read_as in [version, read_as] {
+            let frames = read_frames(&stream, &sizes, read_as, max);
+            prop_assert_eq!(read_blocks(&stream, &sizes, read_as, max), frames);
         }
     }
 }

@@ -68,27 +68,14 @@ impl Core {
         now: Instant,
     ) -> Result<(), PeerError> {
         let Some(version) = self.link().map(|link| link.version) else { return Ok(()) };
-        let max = self.settings.maximum_packet_size;
-        let mut whole = 0;
-        // A bad header is found again below, after the packets before it.
-        while let Some(rest) = input.get(whole..)
-            && let Ok(Some(header)) = codec::header(rest, max)
-            && header.packet_len as usize <= rest.len()
-        {
-            whole += header.packet_len as usize;
-        }
-        let block = input.split_to(whole).freeze();
-        let mut at = 0;
-        while let Some(header) = codec::header(block.get(at..).unwrap_or_default(), max)? {
-            let packet = codec::decode_at(&block, at, header, version)?;
-            at += header.packet_len as usize;
+        let mut packets = codec::packets(input, version, self.settings.maximum_packet_size);
+        while let Some(packet) = packets.read()? {
             self.packet(role, packet, now)?;
             if self.connection.is_none() {
                 input.clear();
                 return Ok(());
             }
         }
-        codec::header(input, max)?;
         Ok(())
     }
 
@@ -96,16 +83,14 @@ impl Core {
     fn packet<R: Logic>(
         &mut self,
         role: &mut R,
-        packet: Packet,
+        packet: &mut Packet,
         now: Instant,
     ) -> Result<(), PeerError> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
         let Connection { link, sending, arrivals, .. } = connection;
         let (outbound, events) = (&mut self.state.outbound, &mut self.events);
         let packet_type = packet.packet_type();
-        if !link.problem_information
-            && self.settings.is_client()
-            && has_problem_information(&packet)
+        if !link.problem_information && self.settings.is_client() && has_problem_information(packet)
         {
             let rule = "it has a Reason String or User Properties, which CONNECT did not ask for";
             return Err(protocol(packet_type, rule, ReasonCode::PROTOCOL_ERROR));
@@ -116,9 +101,9 @@ impl Core {
         }
         let answer = match packet {
             Packet::Publish(publish) => return self.publish_in(publish),
-            Packet::PubAck(ack) => outbound.puback(sending, link.number, ack, now, events),
+            Packet::PubAck(ack) => outbound.puback(sending, link.number, ack.take(), now, events),
             Packet::PubRec(ack) => outbound
-                .pubrec(sending, link.number, ack, link.version, now, events)
+                .pubrec(sending, link.number, ack.take(), link.version, now, events)
                 .map(|answer| {
                     if let Some((stored, ack)) = answer {
                         link.replies.push_back((stored, Reply::Ack(PacketType::PubRel, ack)));
@@ -141,14 +126,16 @@ impl Core {
                 self.answer();
                 return Ok(());
             }
-            Packet::PubComp(ack) => outbound.pubcomp(sending, link.number, ack, events),
-            Packet::SubAck(ack) if self.settings.is_client() => {
-                outbound.suback(sending, ack, events)
-            }
-            Packet::UnsubAck(ack) if self.settings.is_client() => {
-                outbound.unsuback(sending, ack, link.version, events)
-            }
-            other => return role.packet(self, other, now),
+            Packet::PubComp(ack) => outbound.pubcomp(sending, link.number, ack.take(), events),
+            other => match core::mem::replace(other, Packet::PingReq) {
+                Packet::SubAck(ack) if self.settings.is_client() => {
+                    outbound.suback(sending, ack, events)
+                }
+                Packet::UnsubAck(ack) if self.settings.is_client() => {
+                    outbound.unsuback(sending, ack, link.version, events)
+                }
+                other => return role.packet(self, other, now),
+            },
         };
         self.make_writable();
         match answer {
@@ -158,7 +145,7 @@ impl Core {
     }
 
     #[inline]
-    fn publish_in(&mut self, mut publish: PublishPacket) -> Result<(), PeerError> {
+    fn publish_in(&mut self, publish: &mut PublishPacket) -> Result<(), PeerError> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
         let Connection { link, arrivals, receive_maximum, .. } = connection;
         let broken = |rule, reason| protocol(PacketType::Publish, rule, reason);
@@ -177,11 +164,12 @@ impl Core {
             return Err(broken(rule, ReasonCode::PROTOCOL_ERROR));
         }
         if let Some(alias) = publish.topic_alias() {
-            link.resolve(&mut publish, alias)
+            link.resolve(publish, alias)
                 .map_err(|(rule, reason)| protocol(PacketType::Publish, rule, reason))?;
         }
-        match self.state.inbound.publish(arrivals, &publish, *receive_maximum) {
+        match self.state.inbound.publish(arrivals, publish, *receive_maximum) {
             Arrival::Deliver(ack) => {
+                let publish = publish.take();
                 self.events.push_back(Event::Message(Message { publish, ack }));
             }
             Arrival::Repeated => self.answer(),
