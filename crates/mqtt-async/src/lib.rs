@@ -43,11 +43,14 @@
 //! - `async-io` (default): [`Client::new`], [`AsyncIoTimer`], [`Tcp`] and `Unix`, for any executor.
 //! - `tokio`: `TokioTimer`, `TokioIo`, `TokioTcp` and `TokioUnix`. With `default-features = false` nothing of `async-io`
 //!   is built.
+//! - `file-store`: `FileStore`, which keeps a session in a file, for [`Client::durable`].
 //! - `tls`: `Tls`, a layer around any connector, with rustls; `tls-ring` or `tls-aws-lc-rs` is its cryptography,
 //!   `tls-platform-verifier` and `tls-webpki-roots` are whom it trusts.
 //! - `websocket`: `WebSocket`, a layer around any connector.
 #![cfg_attr(not(feature = "async-io"), allow(rustdoc::broken_intra_doc_links))]
 
+#[cfg(any(feature = "async-io", feature = "file-store"))]
+mod answer;
 mod client;
 mod config;
 mod connect;
@@ -113,6 +116,8 @@ pub use crate::request::{Request, Requesting, Responder, Response};
 pub use crate::shutdown::{Report, Shutdown};
 pub use crate::stage::{ConnectStage, Progress};
 pub use crate::status::{Calls, Connected, Event, Losses, Phase, RoundTrips, Stats, Status};
+#[cfg(feature = "file-store")]
+pub use crate::store::FileStore;
 pub use crate::store::{Change, MemoryStore, RecordKey, Store, StoreFailure};
 #[cfg(feature = "async-io")]
 pub use crate::time::AsyncIoTimer;

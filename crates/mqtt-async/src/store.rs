@@ -8,9 +8,13 @@ use std::future::Future;
 
 use bytes::Bytes;
 
+#[cfg(feature = "file-store")]
+mod file;
 mod journal;
 mod memory;
 
+#[cfg(feature = "file-store")]
+pub use file::FileStore;
 pub(crate) use journal::{Batch, Journal, Opened};
 pub use memory::MemoryStore;
 
@@ -39,8 +43,8 @@ pub enum Change {
 
 /// Keeps the records of one session: a map from keys to bytes, whose changes last.
 ///
-/// There is [`MemoryStore`] for tests; implement this for a database that the program has anyway. See
-/// [`Client::durable`](crate::Client::durable).
+/// There is [`MemoryStore`] for tests, and `FileStore` behind the feature `file-store`; implement this for a
+/// database that the program has anyway. See [`Client::durable`](crate::Client::durable).
 ///
 /// [`load`](Store::load) is called once, before all else; then [`write`](Store::write), a batch at a time,
 /// never before the last one is done. A method that fails is not called again: the client ends with

@@ -60,7 +60,9 @@ const TABLES: &[(&str, &[Row])] = &[
     (
         "mqtt-async",
         &[
-            Together(&["error", "config", "stage", "time", "status", "random", "redirect"]),
+            Together(&[
+                "answer", "error", "config", "stage", "time", "status", "random", "redirect",
+            ]),
             Together(&["connect", "hooks", "queue", "store", "link", "router", "tokio"]),
             Together(&["shared"]),
             Together(&["tokens", "message", "events", "shutdown", "durable"]),

@@ -4,14 +4,13 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Poll, Waker};
-use std::{mem, thread};
+use std::thread;
 
 use async_io::Async;
 
 use super::socket::Socket;
 use super::{Address, Connector, Target};
+use crate::answer::answer;
 use crate::stage::{ConnectStage, Progress};
 
 /// Connects over TCP, under any executor.
@@ -86,30 +85,10 @@ async fn resolve(target: Address) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = target.host().parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, target.port())]);
     }
-    let answer = Arc::new(Mutex::new(Answer::Waiting(None)));
-    let answer_to = Arc::clone(&answer);
+    let (giver, answer) = answer();
     thread::Builder::new().name("mqtt-resolve".into()).spawn(move || {
-        let addresses = (target.host(), target.port()).to_socket_addrs().map(Iterator::collect);
-        let before = {
-            let mut answer = answer_to.lock().unwrap_or_else(PoisonError::into_inner);
-            mem::replace(&mut *answer, Answer::Ready(addresses))
-        };
-        if let Answer::Waiting(Some(waker)) = before {
-            waker.wake();
-        }
+        giver.give((target.host(), target.port()).to_socket_addrs().map(Iterator::collect));
     })?;
-    std::future::poll_fn(move |cx| {
-        let waker = cx.waker().clone();
-        let mut answer = answer.lock().unwrap_or_else(PoisonError::into_inner);
-        match mem::replace(&mut *answer, Answer::Waiting(Some(waker))) {
-            Answer::Ready(addresses) => Poll::Ready(addresses),
-            Answer::Waiting(_) => Poll::Pending,
-        }
-    })
-    .await
-}
-
-enum Answer {
-    Waiting(Option<Waker>),
-    Ready(io::Result<Vec<SocketAddr>>),
+    let gone = || Err(io::Error::other("the thread that looked the name up has ended"));
+    answer.await.unwrap_or_else(gone)
 }
