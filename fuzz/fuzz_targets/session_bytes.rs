@@ -105,6 +105,11 @@ impl Command for Client {
                 session.config_mut().connect.clean_start = b & 1 == 0;
                 session.config_mut().resend_lost_qos2 = b & 2 == 0;
                 session.config_mut().adopt_session = b & 4 == 0;
+                if b & 16 != 0 {
+                    // What it was sent before may be too large now.
+                    session.config_mut().maximum_packet_size =
+                        if b & 32 == 0 { 64 } else { 1 << 20 };
+                }
                 if b & 8 != 0 {
                     session.config_mut().version = VERSIONS[usize::from(b >> 6)];
                 }

@@ -1,5 +1,6 @@
 //! What the targets share.
 
+pub mod held;
 pub mod model;
 pub mod operation;
 pub mod packets;

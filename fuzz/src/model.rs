@@ -1,7 +1,7 @@
 //! What the applications know of their messages, and what has to be true of them.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use mqtt_proto::{Packet, PacketId, Publish, PublishPacket, QoS, TopicName};
+use mqtt_proto::{Failure, Packet, PacketId, Publish, PublishPacket, QoS, TopicName};
 
 use crate::operation::FromClient;
 
@@ -27,6 +27,8 @@ pub struct Message {
     answered: bool,
     /// The identifier with which it was last sent, and on which connection that was.
     sent: Option<(PacketId, u32)>,
+    /// The identifier that nothing else may have although it has failed: the receiver may hold it.
+    kept: Option<PacketId>,
 }
 
 #[derive(Debug, Default)]
@@ -62,8 +64,13 @@ impl Messages {
             cancelled: false,
             answered: false,
             sent: None,
+            kept: None,
         });
         self.all.len() - 1
+    }
+
+    pub fn is_qos_0(&self, number: usize) -> bool {
+        self.all[number].qos == QoS::AtMostOnce
     }
 
     pub fn delivered(&mut self, from: FromClient, publish: &PublishPacket) -> usize {
@@ -109,10 +116,24 @@ impl Messages {
         assert!(taken || excused, "acknowledged, and not taken: {message:?}");
     }
 
-    pub fn failed(&mut self, number: usize) {
+    /// It came to nothing; tells whether its identifier may be kept all the same. It certainly is if the
+    /// packet was seen.
+    pub fn failed(&mut self, number: usize, failure: &Failure) -> bool {
         let message = &mut self.all[number];
         message.ended = true;
-        assert!(message.deliveries == 0 || message.lost, "failed, and delivered: {message:?}");
+        let narrowed = matches!(failure, Failure::TooLarge { .. } | Failure::NotSupported(_));
+        let repeated = message.sent.filter(|_| narrowed);
+        let excused = message.lost || repeated.is_some();
+        assert!(message.deliveries == 0 || excused, "failed, and delivered: {message:?}");
+        assert!(!message.received || message.lost, "failed after PUBREC: {message:?}");
+        message.kept = repeated.map(|(id, _)| id).filter(|_| message.qos == QoS::ExactlyOnce);
+        narrowed && message.qos == QoS::ExactlyOnce
+    }
+
+    /// How many identifiers that side certainly keeps for messages that have failed.
+    pub fn kept(&self, from: FromClient) -> usize {
+        let kept = |message: &&Message| message.from == from && message.kept.is_some();
+        self.all.iter().filter(kept).count()
     }
 
     pub fn cancelled(&mut self, number: usize) {
@@ -128,6 +149,7 @@ impl Messages {
 
     /// A session was lost: nothing is certain about what was under way.
     pub fn lose(&mut self) {
+        self.all.iter_mut().for_each(|message| message.kept = None);
         for message in self.all.iter_mut().filter(|message| !message.ended) {
             message.lost = true;
             message.sent = None;
@@ -154,6 +176,8 @@ impl Messages {
         assert!(!self.all[number].ended && !self.all[number].received, "{:?}", self.all[number]);
         let again = self.all[number].sent.is_some();
         assert!(!again || publish.dup(), "sent again without DUP: {:?}", self.all[number]);
+        let kept = self.all.iter().find(|message| message.from == from && message.kept == Some(id));
+        assert!(kept.is_none(), "{id} of {kept:?} for another message");
         self.all[number].sent = Some((id, link));
         let others = || {
             let open = self.all.iter().filter(|message| message.from == from && !message.ended);

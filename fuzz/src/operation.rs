@@ -63,6 +63,14 @@ pub enum Operation {
         aliases: u16,
         clean: bool,
     },
+    /// The next connection has other limits on messages, or another version.
+    Narrow {
+        /// What the client and the server take at most.
+        client: u8,
+        server: u8,
+        maximum_qos: QoS,
+        version: bool,
+    },
     /// All that is under way arrives.
     Settle,
 }
@@ -102,6 +110,13 @@ impl<'a> Arbitrary<'a> for Operation {
                 server: u16::from(a >> 2 & 3) + 1,
                 aliases: u16::from(a >> 4 & 3),
                 clean: b & 1 == 1,
+            },
+            // Messages that were taken before are too large now, or of too high a QoS.
+            31 if a & 1 == 1 => Operation::Narrow {
+                client: a >> 1 & 3,
+                server: a >> 3 & 3,
+                maximum_qos: if b & 3 == 3 { QoS::AtLeastOnce } else { QoS::ExactlyOnce },
+                version: b & 12 == 12,
             },
             _ => Operation::Settle,
         })

@@ -68,15 +68,13 @@ fn setup(
     client.topic_aliases = automatic(aliases >> 2);
     server.topic_aliases = automatic(aliases >> 4);
 
-    // Only MQTT 5.0 tells it. CONNACK has to fit, and not every message.
-    let packet = |byte: u8| if byte & 3 == 0 { 1 << 20 } else { 30 + 20 * u32::from(byte & 3) };
     client.connect.keep_alive = u16::from(timers & 3);
     if version.is_v5() {
-        server.maximum_packet_size = packet(size >> 2);
+        server.maximum_packet_size = packet_size(size >> 2);
         client.connect.session_expiry_interval = Some(3600).filter(|_| has(session, 6));
         client.connect.receive_maximum = Some(u16::from(quota >> 6) + 1);
         client.connect.topic_alias_maximum = Some(u16::from(aliases >> 6));
-        client.connect.maximum_packet_size = Some(packet(size));
+        client.connect.maximum_packet_size = Some(packet_size(size));
     }
     let seconds = |byte: u8| Duration::from_secs(u64::from(byte & 3) + 1);
     client.ping_timeout = seconds(timers >> 2);
@@ -85,6 +83,11 @@ fn setup(
 
     let full_from = [1, 7, 64, 64 * 1024][usize::from(more & 3)];
     Setup { client, server, full_from, accepts: !has(more, 2), acks: !has(more, 3) }
+}
+
+/// Only MQTT 5.0 tells it. CONNACK has to fit, and not every message.
+pub fn packet_size(byte: u8) -> u32 {
+    if byte & 3 == 0 { 1 << 20 } else { 30 + 20 * u32::from(byte & 3) }
 }
 
 fn small(byte: u8) -> Bounds {

@@ -23,6 +23,8 @@ pub struct Side<R: Role> {
     /// Commands without an outcome; the number is that of the message, and `None` is a request.
     pub open: BTreeMap<Token, Option<usize>>,
     pub cancelled: Vec<Token>,
+    /// Messages that have failed and whose identifiers may be kept.
+    pub given_up: BTreeSet<Token>,
     /// All that was ever to be acknowledged, with the message.
     pub acks: Vec<(AckId, usize)>,
     /// Whether `Full` was said, and `Writable` not yet.
@@ -43,6 +45,7 @@ impl<R: Role> Side<R> {
             disk: BTreeSet::new(),
             open: BTreeMap::new(),
             cancelled: Vec::new(),
+            given_up: BTreeSet::new(),
             acks: Vec::new(),
             full: false,
         }
@@ -80,6 +83,7 @@ impl<R: Role> Side<R> {
             polls += 1;
             assert!(polls < 1000, "poll_transmit never has enough");
         }
+        let _ = self.session.poll_round_trip();
         let events: Vec<Event> = std::iter::from_fn(|| self.session.poll_event()).collect();
         self.closed += events.iter().filter(|e| matches!(e, Event::Closed { .. })).count() as u32;
         assert_eq!(
@@ -153,6 +157,7 @@ impl<R: Role> Side<R> {
         self.written.clear();
         self.disk.clear();
         self.cancelled.clear();
+        self.given_up.clear();
         std::mem::take(&mut self.open).into_values().flatten().collect()
     }
 
@@ -160,9 +165,5 @@ impl<R: Role> Side<R> {
     pub fn end(&mut self, token: Token) -> Option<usize> {
         assert!(!self.cancelled.contains(&token), "{token:?} was taken back");
         self.open.remove(&token).unwrap_or_else(|| panic!("{token:?} has its outcome"))
-    }
-
-    pub fn messages(&self) -> usize {
-        self.open.values().flatten().count()
     }
 }
