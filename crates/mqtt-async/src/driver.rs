@@ -113,6 +113,11 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         }
     }
 
+    /// Returns how long each part of the end of a connection may take.
+    pub(crate) fn close_timeout(&self) -> Duration {
+        self.limits.close_timeout
+    }
+
     fn round(&mut self, cx: &mut Context<'_>) -> Flow {
         match mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Waiting(until) => self.wait(until),

@@ -51,6 +51,7 @@
 
 #[cfg(any(feature = "async-io", feature = "file-store"))]
 mod answer;
+pub mod blocking;
 mod client;
 mod config;
 mod connect;

@@ -180,6 +180,11 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells whether somebody uses the client.
+    pub(crate) fn has_handles(&self) -> bool {
+        self.handles.load(Ordering::Acquire) > 0
+    }
+
     /// Changes the state and wakes the driver, if it sleeps.
     pub(crate) fn command<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let (result, driver) = {

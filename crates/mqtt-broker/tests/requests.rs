@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_lite::future;
 use mqtt_async::{
     Client, Config, Publish, QoS, Request, RequestError, Tcp, TokioTcp, TokioTimer, TopicName,
+    blocking,
 };
 use mqtt_broker::{Broker, BrokerConfig};
 use mqtt_proto::Version;
@@ -124,4 +125,33 @@ fn on_tokio_with_many_threads() {
 #[test]
 fn on_tokio_with_one_thread() {
     on_tokio(&tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap());
+}
+
+#[test]
+fn without_an_executor() {
+    let (broker, driver) = Broker::new(BrokerConfig::default());
+    let address = broker.listen("127.0.0.1:0").unwrap();
+    let broker_thread = std::thread::spawn(|| smol::block_on(driver));
+    for (ours, theirs) in [(Version::V5, Version::V5), (Version::V311, Version::V311)] {
+        let start = |config| blocking::Client::new(config, Tcp::new("127.0.0.1", address.port()));
+        let answering = start(config(theirs, "answering")).unwrap();
+        let responder = answering
+            .respond("double", |request| {
+                let number = String::from_utf8_lossy(request.payload_bytes()).parse::<u32>();
+                (2 * number.unwrap()).to_string()
+            })
+            .unwrap();
+        let serving = std::thread::spawn(|| responder.wait());
+        answering.subscribe("behind", QoS::AtMostOnce).unwrap().wait().unwrap();
+        let asking = start(config(ours, "asking")).unwrap();
+        for number in 0..20 {
+            let request = asking.request("double", number.to_string(), LONG);
+            assert_eq!(request.wait().unwrap().payload(), (2 * number).to_string());
+        }
+        assert_eq!(asking.shutdown(LONG).unacked, 0);
+        answering.drain().wait().unwrap();
+        serving.join().unwrap().unwrap();
+    }
+    broker.shutdown();
+    broker_thread.join().unwrap();
 }
