@@ -11,14 +11,15 @@ use bytes::{Buf, Bytes};
 /// Copying 2 KiB costs about as much as one more slice in a vectored write.
 const REFER_FROM: usize = 2048;
 
-/// Scratch capacity that is kept when the buffer runs empty.
-const KEEP: usize = 4 * 1024;
+/// How much of the scratch is taken out before what is left moves to its beginning.
+const COMPACT_FROM: usize = 4 * 1024;
 
 /// What is ready to be sent: encoded packets, in order, to be taken out through [`bytes::Buf`].
 ///
 /// Headers and small payloads are copied into scratch memory; large payloads stay where they are and
 /// come out of [`chunks_vectored`](TxBuf::chunks_vectored) as slices of their own. It starts without
-/// memory, grows by use, and gives large scratch memory back when it has run empty. `Debug` shows no
+/// memory, grows by use, and keeps what it needed for the next time: [`shrink`](TxBuf::shrink) gives it
+/// back, and a session does so when the connection was silent for a Keep Alive. `Debug` shows no
 /// bytes: a CONNECT among them has a password.
 ///
 /// ```
@@ -114,6 +115,12 @@ impl TxBuf {
         self.scratch.capacity()
     }
 
+    /// Gives back the memory that nothing lies in.
+    pub fn shrink(&mut self) {
+        self.scratch.shrink_to_fit();
+        self.payloads.shrink_to_fit();
+    }
+
     /// Returns how many bytes were ever taken out.
     pub(crate) const fn progress(&self) -> u64 {
         self.progress
@@ -162,7 +169,8 @@ impl TxBuf {
     fn run_empty(&mut self) {
         self.taken = 0;
         self.scratch.clear();
-        self.scratch.shrink_to(KEEP);
+        // Only a packet that is larger than the limit makes it so large.
+        self.scratch.shrink_to(self.limit.saturating_mul(2));
     }
 }
 
@@ -204,7 +212,7 @@ impl Buf for TxBuf {
         }
         if self.len == 0 {
             self.run_empty();
-        } else if self.taken >= KEEP && self.taken * 2 >= self.scratch.len() {
+        } else if self.taken >= COMPACT_FROM && self.taken * 2 >= self.scratch.len() {
             // A transport that never takes everything must not make the scratch grow for ever.
             self.scratch.drain(..self.taken);
             for (place, _) in &mut self.payloads {
@@ -295,7 +303,7 @@ mod tests {
             out.put(&[0; 100]);
             out.advance(100);
         }
-        assert!(out.capacity() <= 4 * KEEP, "{}", out.capacity());
+        assert!(out.capacity() <= 4 * COMPACT_FROM, "{}", out.capacity());
     }
 
     #[test]
@@ -303,7 +311,13 @@ mod tests {
         let mut out = TxBuf::new();
         out.put(&[0; 1_000_000]);
         out.advance(1_000_000);
-        assert!(out.capacity() <= KEEP, "{}", out.capacity());
+        assert!(out.capacity() <= 128 * 1024, "{}", out.capacity());
+        out.put(&[0; 10_000]);
+        out.shrink();
+        assert_eq!((out.capacity(), out.len()), (10_000, 10_000));
+        out.advance(10_000);
+        out.shrink();
+        assert_eq!(out.capacity(), 0);
     }
 
     #[test]

@@ -8,6 +8,8 @@ mod pair;
 #[path = "session/solo.rs"]
 mod solo;
 
+use std::time::Duration;
+
 use allocation_counter::measure;
 use mqtt_proto::{
     Ack, AckProperties, CloseReason, Event, Packet, PacketId, PacketType, QoS, ReasonCode, Role,
@@ -99,7 +101,7 @@ fn an_idle_session_is_small() {
 
 // class: 42
 #[test]
-fn what_a_burst_needed_is_given_back() {
+fn what_a_burst_needed_is_given_back_after_a_keep_alive_of_silence() {
     for version in VERSIONS {
         let client = held(|| {
             let mut solo = Solo::connected(version);
@@ -108,6 +110,9 @@ fn what_a_burst_needed_is_given_back() {
                 solo.session.subscribe(subscribe("t", QoS::AtMostOnce)).unwrap();
             }
             answer(&mut solo);
+            solo.wait(Duration::from_secs(60));
+            assert_eq!(solo.sent(), [Packet::PingReq]);
+            solo.feed(&Packet::PingResp);
             assert!(solo.session.is_idle());
             solo.session
         });
@@ -131,9 +136,25 @@ fn what_a_burst_needed_is_given_back() {
                 solo.session.grant(request, vec![ReasonCode::SUCCESS]).unwrap();
             }
             assert!(solo.sent_types().iter().all(|packet| *packet == PacketType::SubAck));
+            solo.feed(&Packet::PingReq);
+            assert_eq!(solo.sent(), [Packet::PingResp]);
             solo.session
         });
         assert!(server < LIMIT, "{version}: {server} bytes");
+    }
+}
+
+// class: 42
+#[test]
+fn what_a_burst_needed_is_given_back_with_the_connection() {
+    for version in VERSIONS {
+        let client = held(|| {
+            let mut solo = Solo::connected(version);
+            burst(&mut solo, version);
+            solo.eof();
+            solo.session
+        });
+        assert!(client < LIMIT, "{version}: {client} bytes");
     }
 }
 

@@ -14,6 +14,7 @@ use super::event::Event;
 use super::inbound::{Arrivals, Inbound};
 use super::limits::Limits;
 use super::link::{Link, Phase};
+use super::list::relax;
 use super::outbound::{Outbound, Sending, published};
 use super::store::{Record, RecordError, StoreKey, StoreOp, StoreSeq, read};
 use super::timers::Timer;
@@ -282,6 +283,7 @@ impl Core {
     pub(super) fn end(&mut self, reason: CloseReason) {
         if let Some(connection) = self.connection.take() {
             self.state.outbound.end();
+            self.relax();
             self.events.push_back(Event::Closed { reason, will: connection.will });
             self.make_writable();
         }
@@ -317,6 +319,16 @@ impl Core {
         });
         let last = says.then(|| Packet::Disconnect(Disconnect::new(code)));
         self.end_with(reason, last);
+    }
+
+    /// Gives back what a burst needed.
+    fn relax(&mut self) {
+        relax(&mut self.events);
+        self.state.outbound.relax();
+        if let Some(Connection { link, arrivals, .. }) = &mut self.connection {
+            relax(&mut link.replies);
+            arrivals.relax();
+        }
     }
 
     pub(super) fn eof(&mut self) {
@@ -400,8 +412,6 @@ impl Core {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
         }
-        // Idle: what a burst needed is given back.
-        self.events.shrink_to(2);
         let token = self.state.outbound.next_written()?;
         Some(published(token, ReasonCode::SUCCESS, AckProperties::NONE))
     }

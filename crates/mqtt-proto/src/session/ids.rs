@@ -140,11 +140,14 @@ impl Ids {
             if page.used == 0 {
                 self.spare = place.take();
             }
-            if self.used == 0 {
-                // Idle: the table is as small as a new one.
-                self.pages = Vec::new();
-                self.spare = None;
-            }
+        }
+    }
+
+    /// Gives back what a burst needed: without any in use, the table is as small as a new one.
+    pub(super) fn relax(&mut self) {
+        self.spare = None;
+        if self.used == 0 {
+            self.pages = Vec::new();
         }
     }
 
@@ -204,6 +207,7 @@ mod tests {
             ids.free(PacketId::new(id).unwrap());
             ids.free(PacketId::new(id).unwrap());
         }
+        ids.relax();
         assert_eq!((ids.used(), ids.pages.capacity()), (0, 0));
         assert_eq!(ids.allocate(key()).unwrap().get(), 1001);
     }

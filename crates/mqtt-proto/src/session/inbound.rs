@@ -53,6 +53,14 @@ pub(super) struct Arrivals {
     unanswered: u32,
 }
 
+impl Arrivals {
+    /// Gives back what a burst needed.
+    pub(super) fn relax(&mut self) {
+        relax(&mut self.qos1);
+        relax(&mut self.qos2);
+    }
+}
+
 /// What to do with a PUBLISH.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Arrival {
@@ -190,7 +198,6 @@ impl Inbound {
             && let Some((packet_id, Some(answer))) = arrivals.qos1.pop_front()
         {
             arrivals.first_qos1 += 1;
-            relax(&mut arrivals.qos1);
             arrivals.unanswered = arrivals.unanswered.saturating_sub(1);
             let (reason, properties) = plain(answer);
             let ack = Ack { packet_id, reason, properties };
@@ -204,7 +211,6 @@ impl Inbound {
         };
         let (reason, properties) = plain(held.answer.clone()?);
         arrivals.qos2.pop_front();
-        relax(&mut arrivals.qos2);
         let mut stored = StoreSeq::default();
         if reason.is_error() {
             self.held.remove(&packet_id);

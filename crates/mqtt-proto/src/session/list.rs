@@ -27,7 +27,7 @@ impl Key {
     }
 }
 
-/// A doubly linked list in one block of memory. It gives the block back when it runs empty.
+/// A doubly linked list in one block of memory. It keeps the block, until it is told to [`relax`](List::relax).
 #[derive(Clone, Debug)]
 pub(super) struct List<T> {
     slots: Vec<Slot<T>>,
@@ -54,7 +54,9 @@ impl<T> Default for List<T> {
 /// Capacity that an empty list or queue keeps.
 const KEEP: usize = 2;
 
-/// Gives back what a burst needed, once the queue has run empty.
+/// Gives back what a burst needed, if the queue is empty.
+///
+/// Not each time when it runs empty: a steady flow would allocate for every batch.
 pub(super) fn relax<T>(queue: &mut VecDeque<T>) {
     if queue.is_empty() && queue.capacity() > 4 * KEEP {
         queue.shrink_to(KEEP);
@@ -123,10 +125,14 @@ impl<T> List<T> {
         self.len -= 1;
         if self.len == 0 {
             self.slots.clear();
-            self.slots.shrink_to(KEEP);
             self.free = None;
         }
         Some(value)
+    }
+
+    /// Gives back what a burst needed, as far as it is at the end of the block.
+    pub(super) fn relax(&mut self) {
+        self.slots.shrink_to(KEEP);
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {

@@ -10,7 +10,7 @@ use super::error::Failure;
 use super::event::Event;
 use super::ids::Ids;
 use super::limits::Wire;
-use super::list::{Key, List};
+use super::list::{Key, List, relax};
 use super::store::{Journal, StoreKey, StoreSeq};
 use crate::codec::{self, PublishHeader};
 use crate::error::EncodeError;
@@ -215,9 +215,15 @@ impl Outbound {
     fn give_room(&mut self, size: usize) {
         self.held -= 1;
         self.held_bytes -= size;
-        if self.held == 0 {
-            self.queue.shrink_to(2);
-        }
+    }
+
+    /// Gives back what a burst needed.
+    pub(super) fn relax(&mut self) {
+        relax(&mut self.queue);
+        relax(&mut self.requests);
+        self.in_flight.relax();
+        self.ids.relax();
+        self.unwritten.relax();
     }
 
     pub(super) fn messages_in_flight(&self) -> usize {

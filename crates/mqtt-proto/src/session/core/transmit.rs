@@ -10,7 +10,6 @@ use crate::session::config::TopicAliases;
 use crate::session::error::{CloseReason, CommandError, PublishError, Timeout};
 use crate::session::event::Event;
 use crate::session::link::Phase;
-use crate::session::list::relax;
 use crate::session::outbound::{NEEDS_V5, Outbound, Request, has_v5_properties};
 use crate::session::timers::Timer;
 use crate::time::Instant;
@@ -115,6 +114,11 @@ impl Core {
             self.end(CloseReason::Timeout(Timeout::Write));
         }
         let before = out.len();
+        if self.link().is_some_and(|link| link.ping_due || link.pings_owed > 0) {
+            // For a Keep Alive, one side has sent nothing.
+            self.relax();
+            out.shrink();
+        }
         if self.connection.is_some() {
             if let Err(reason) = self.transmit_connection(out, now) {
                 match &reason {
@@ -177,7 +181,6 @@ impl Core {
         {
             link.encode_reply(reply, out)?;
         }
-        relax(&mut link.replies);
         while !out.is_full() && link.pings_owed > 0 {
             link.pings_owed -= 1;
             codec::encode(&Packet::PingResp, link.version, out).map_err(CloseReason::Local)?;

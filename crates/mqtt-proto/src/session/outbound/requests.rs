@@ -9,7 +9,6 @@ use crate::packet::{Packet, Subscribe, Unsubscribe};
 use crate::session::error::Failure;
 use crate::session::event::Event;
 use crate::session::limits::Wire;
-use crate::session::list::relax;
 use crate::txbuf::TxBuf;
 use crate::types::{PacketId, Token};
 
@@ -79,7 +78,6 @@ impl Outbound {
                     let exchange = Exchange::Request(request);
                     self.in_flight.push(InFlight { token, id, link: wire.link, exchange });
                     self.requests_in_flight += 1;
-                    relax(&mut self.requests);
                     return true;
                 }
                 Err(error) => {

@@ -28,6 +28,10 @@ impl Unwritten {
     pub(super) fn push(&mut self, token: Token, out: &TxBuf) {
         self.queue.push_back((out.end(), token));
     }
+
+    pub(super) fn relax(&mut self) {
+        relax(&mut self.queue);
+    }
 }
 
 impl Outbound {
@@ -51,7 +55,6 @@ impl Outbound {
         let Unwritten { queue, written } = &mut self.unwritten;
         *written = written.checked_sub(1)?;
         let (_, token) = queue.pop_front()?;
-        relax(queue);
         Some(token)
     }
 
@@ -63,7 +66,6 @@ impl Outbound {
         for (_, token) in self.unwritten.queue.drain(..) {
             events.push_back(Event::Failed { token, error: Failure::NotWritten });
         }
-        relax(&mut self.unwritten.queue);
     }
 
     /// Tells whether it is known of all messages what became of them.
