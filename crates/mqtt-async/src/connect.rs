@@ -104,3 +104,10 @@ where
         self()
     }
 }
+
+/// Tells whether a peer that was spoken to has closed the connection instead of answering.
+#[cfg(any(feature = "tls", feature = "websocket"))]
+fn is_end(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(kind, UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
+}

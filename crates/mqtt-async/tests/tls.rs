@@ -377,3 +377,27 @@ fn nothing_is_installed_for_the_whole_process() {
     trusting().build().unwrap();
     assert!(mqtt_async::rustls::crypto::CryptoProvider::get_default().is_none());
 }
+
+#[cfg(feature = "websocket")]
+mod with_websocket {
+    use mqtt_async::WebSocket;
+
+    use super::common::served::Served;
+    use super::*;
+
+    #[test]
+    fn messages_pass_over_both_layers() {
+        let identity = sign(&["localhost"]);
+        let acceptor = TlsAcceptor::from(Arc::new(server(&identity)));
+        let config = trusting().build().unwrap();
+        exercise(
+            "localhost",
+            7,
+            move |dial| WebSocket::new(Tls::new(dial, Arc::clone(&config))),
+            move |pipe| {
+                let accepting = acceptor.accept(pipe);
+                async move { Served::accept(accepting.await.unwrap()).await }
+            },
+        );
+    }
+}

@@ -7,36 +7,22 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, ready};
 
+use async_tungstenite::tungstenite::Message;
 use async_tungstenite::tungstenite::handshake::server::{Request, Response};
 use async_tungstenite::tungstenite::protocol::CloseFrame;
 use async_tungstenite::tungstenite::protocol::frame::Frame;
 use async_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
-use async_tungstenite::tungstenite::{Error as WsError, Message};
 use async_tungstenite::{WebSocketStream as Ws, accept_hdr_async};
 use common::layers::{Dial, exercise};
 use common::pipe::{Pipe, Shape};
-use futures_io::{AsyncRead, AsyncWrite};
-use futures_lite::{AsyncReadExt, AsyncWriteExt, Stream, StreamExt};
-use futures_sink::Sink;
+use common::served::{Requests, Served, accept};
+use futures_io::AsyncRead;
+use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use mqtt_async::http::HeaderValue;
 use mqtt_async::{Address, ConnectStage, Progress, WebSocket, WebSocketError};
 
 // ---- a server ----
-
-/// Takes a client in, with the subprotocol; notes its requests.
-async fn accept(pipe: Pipe, requests: Requests) -> Ws<Pipe> {
-    #[allow(clippy::result_large_err, reason = "the signature of the callback")]
-    let callback = move |request: &Request, mut response: Response| {
-        requests.lock().unwrap().push(request.clone());
-        response.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("mqtt"));
-        Ok(response)
-    };
-    accept_hdr_async(pipe, callback).await.unwrap()
-}
-
-type Requests = Arc<Mutex<Vec<Request>>>;
 
 /// What a server does with its connection is up to the test; then it reads to the end.
 fn dial<Fut>(serve: impl Fn(Ws<Pipe>) -> Fut + Clone + Send + Sync + 'static) -> (Dial, Requests)
@@ -407,64 +393,9 @@ fn closing_says_so_and_reads_on() {
 
 // ---- messages ----
 
-/// The server's end as a stream of bytes, whose frames are now small, now large.
-struct Served {
-    ws: Ws<Pipe>,
-    input: Vec<u8>,
-    frames: usize,
-}
-
-impl AsyncRead for Served {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        while self.input.is_empty() {
-            match ready!(Pin::new(&mut self.ws).poll_next(cx)) {
-                Some(Ok(Message::Binary(bytes))) => self.input = bytes.to_vec(),
-                Some(Ok(Message::Close(_))) | None | Some(Err(WsError::Protocol(_))) => {
-                    return Poll::Ready(Ok(0));
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-        let count = buffer.len().min(self.input.len());
-        for (to, from) in buffer.iter_mut().zip(self.input.drain(..count)) {
-            *to = from;
-        }
-        Poll::Ready(Ok(count))
-    }
-}
-
-impl AsyncWrite for Served {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let count = bytes.len().min([1, 2, 500, 3, 70_000][self.frames % 5]);
-        ready!(Pin::new(&mut self.ws).poll_ready(cx)).map_err(io::Error::other)?;
-        let message = Message::binary(bytes[..count].to_vec());
-        Pin::new(&mut self.ws).start_send(message).map_err(io::Error::other)?;
-        self.frames += 1;
-        Poll::Ready(Ok(count))
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.ws).poll_flush(cx).map_err(io::Error::other)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.ws).poll_close(cx).map_err(io::Error::other)
-    }
-}
-
 // class: 11, class: 12
 #[test]
 fn messages_pass_however_frames_are_cut() {
     // A handshake in smaller parts is taken for an attack.
-    exercise("localhost", 7, WebSocket::new, |pipe| async move {
-        Served { ws: accept(pipe, Requests::default()).await, input: Vec::new(), frames: 0 }
-    });
+    exercise("localhost", 7, WebSocket::new, Served::accept);
 }

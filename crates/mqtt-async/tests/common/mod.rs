@@ -6,6 +6,8 @@ pub mod layers;
 pub mod pipe;
 pub mod requests;
 pub mod runtime;
+#[cfg(feature = "websocket")]
+pub mod served;
 pub mod server;
 pub mod store;
 pub mod streams;

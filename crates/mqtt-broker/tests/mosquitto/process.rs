@@ -104,22 +104,29 @@ pub(crate) struct Mosquitto {
     process: Process,
     folder: PathBuf,
     pub(crate) port: u16,
+    /// More ports, for those who configure more listeners.
+    pub(crate) ports: [u16; 4],
 }
 
 impl Mosquitto {
     pub(crate) fn start() -> Mosquitto {
+        Mosquitto::with(|_, _| String::new())
+    }
+
+    /// Starts it with more in its configuration, which is told its folder and the ports.
+    pub(crate) fn with(more: impl Fn(&Path, [u16; 4]) -> String) -> Mosquitto {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("mosquitto-{}-{number}", std::process::id());
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&folder).unwrap();
-        // Somebody else may take the port before mosquitto does.
+        // Somebody else may take a port before mosquitto does.
         for _ in 0..20 {
-            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            let port = free.local_addr().unwrap().port();
+            let free = [(); 5].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+            let [port, ports @ ..] = free.each_ref().map(|it| it.local_addr().unwrap().port());
             drop(free);
-            if let Some(process) = launch(&folder, port) {
-                return Mosquitto { process, folder, port };
+            if let Some(process) = launch(&folder, port, &more(&folder, ports)) {
+                return Mosquitto { process, folder, port, ports };
             }
         }
         panic!("mosquitto does not start");
@@ -131,7 +138,7 @@ impl Mosquitto {
         let killed = Command::new("kill").args(["-TERM", &id]).status().unwrap();
         assert!(killed.success());
         self.process.child.wait().unwrap();
-        self.process = launch(&self.folder, self.port).expect("mosquitto starts again");
+        self.process = relaunch(&self.folder).expect("mosquitto starts again");
     }
 }
 
@@ -143,15 +150,20 @@ impl Drop for Mosquitto {
     }
 }
 
-fn launch(folder: &Path, port: u16) -> Option<Process> {
+fn launch(folder: &Path, port: u16, more: &str) -> Option<Process> {
     let config = folder.join("mosquitto.conf");
     let user = if cfg!(unix) { "user root\n" } else { "" };
     let text = format!(
         "{user}persistence true\npersistence_location {}/\nlog_dest stderr\nlog_type all\n\
-         listener {port} 127.0.0.1\nallow_anonymous true\n",
+         listener {port} 127.0.0.1\nallow_anonymous true\n{more}",
         folder.display()
     );
     fs::write(&config, text).unwrap();
+    relaunch(folder)
+}
+
+fn relaunch(folder: &Path) -> Option<Process> {
+    let config = folder.join("mosquitto.conf");
     let mut command = Command::new(find("mosquitto").unwrap());
     let mut process = Process::spawn(command.arg("-c").arg(config), true);
     process.wait_for(" running").map(|_| process)

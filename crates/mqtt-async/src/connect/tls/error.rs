@@ -7,6 +7,8 @@ use std::{fmt, io};
 
 use futures_rustls::rustls::{AlertDescription, CertificateError, Error as RustlsError};
 
+use super::super::is_end;
+
 /// Tells why there is no TLS: the configuration is wrong, or the handshake failed.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -70,7 +72,8 @@ pub(super) fn in_handshake(error: io::Error) -> io::Error {
     let rustls = error.get_ref().and_then(|inner| inner.downcast_ref::<RustlsError>());
     match rustls {
         Some(rustls) => TlsError::Handshake(rustls.clone()).into(),
-        None if error.kind() == io::ErrorKind::UnexpectedEof => TlsError::Eof.into(),
+        // Who closes with our first bytes unread resets.
+        None if is_end(error.kind()) => TlsError::Eof.into(),
         None => error,
     }
 }

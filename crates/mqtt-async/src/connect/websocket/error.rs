@@ -8,6 +8,8 @@ use async_tungstenite::tungstenite::Error;
 use async_tungstenite::tungstenite::error::ProtocolError;
 use async_tungstenite::tungstenite::http;
 
+use super::super::is_end;
+
 /// Tells why there is no WebSocket, or no more.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -62,6 +64,8 @@ impl From<WebSocketError> for io::Error {
 /// Tells apart what broke in a handshake.
 pub(super) fn in_handshake(error: Error) -> io::Error {
     match error {
+        // Who closes with our request unread resets.
+        Error::Io(error) if is_end(error.kind()) => WebSocketError::Eof.into(),
         Error::Io(error) => error,
         Error::Http(answer) => WebSocketError::Refused { status: answer.status().as_u16() }.into(),
         Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => {

@@ -1,0 +1,242 @@
+//! Our client on each kind of listener that mosquitto has, on smol and on tokio.
+
+#[path = "../../../mqtt-async/tests/common/certificates.rs"]
+mod certificates;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use certificates::{Authority, Valid};
+use mqtt_async::rustls::ClientConfig;
+use mqtt_async::{
+    AnyConnector, Backoff, Client, Config, Connector, Error, Messages, QoS, Tcp, Tls, TlsConfig,
+    TokioTcp, TokioTimer, TokioUnix, Unix, Version, WebSocket,
+};
+
+use crate::process::{Mosquitto, installed};
+use crate::{ALL, GUARD, VERSIONS, run};
+
+/// mosquitto with a listener of each kind.
+struct Listeners {
+    mosquitto: Mosquitto,
+    socket: PathBuf,
+    authority: String,
+    client: certificates::Identity,
+}
+
+impl Listeners {
+    fn start() -> Listeners {
+        let authority = Authority::new("test authority");
+        let server = authority.sign(&["localhost", "127.0.0.1"], "localhost", Valid::Now);
+        let client = authority.sign(&[], "a client", Valid::Now);
+        // The path of a socket is short, so it is not in the folder of the build.
+        let name = format!("mqtt-broker-{}-{}.sock", std::process::id(), rand());
+        let socket = std::env::temp_dir().join(name);
+        let mosquitto = Mosquitto::with(|folder, [tls, mutual, ws, wss]| {
+            let write = |name: &str, text: &str| {
+                let path = folder.join(name);
+                fs::write(&path, text).unwrap();
+                path.display().to_string()
+            };
+            let certificates = format!(
+                "cafile {}\ncertfile {}\nkeyfile {}\n",
+                write("ca.pem", &authority.certificate),
+                write("server.pem", &server.certificate),
+                write("server.key", &server.key),
+            );
+            // Without its domain, a WebSocket listens on all addresses.
+            let websocket = "protocol websockets\nsocket_domain ipv4\n";
+            format!(
+                "listener {tls} 127.0.0.1\n{certificates}\
+                 listener {mutual} 127.0.0.1\n{certificates}require_certificate true\n\
+                 listener {ws} 127.0.0.1\n{websocket}\
+                 listener {wss} 127.0.0.1\n{websocket}{certificates}\
+                 listener 0 {}\n",
+                socket.display()
+            )
+        });
+        Listeners { mosquitto, socket, authority: authority.certificate, client }
+    }
+
+    fn trust(&self) -> TlsConfig {
+        TlsConfig::own_roots().ca(self.authority.as_bytes()).unwrap()
+    }
+
+    /// A connector to each listener, over these sockets.
+    fn connectors<C, U>(
+        &self,
+        tcp: impl Fn(u16) -> C,
+        unix: impl Fn(&Path) -> U,
+    ) -> Vec<(&'static str, AnyConnector)>
+    where
+        C: Connector<Io: Send, Connecting: Send> + Send + 'static,
+        U: Connector<Io: Send, Connecting: Send> + Send + 'static,
+    {
+        let [tls, mutual, ws, wss] = self.mosquitto.ports;
+        let identity = (self.client.certificate.as_bytes(), self.client.key.as_bytes());
+        let trusting: Arc<ClientConfig> = self.trust().build().unwrap();
+        let known = self.trust().identity(identity.0, identity.1).unwrap().build().unwrap();
+        let layer = |port| Tls::new(tcp(port), Arc::clone(&trusting));
+        vec![
+            ("TCP", AnyConnector::new(tcp(self.mosquitto.port))),
+            ("TLS", AnyConnector::new(layer(tls))),
+            ("mutual TLS", AnyConnector::new(Tls::new(tcp(mutual), known))),
+            ("WebSocket", AnyConnector::new(WebSocket::new(tcp(ws)))),
+            ("WebSocket over TLS", AnyConnector::new(WebSocket::new(layer(wss)))),
+            ("Unix", AnyConnector::new(unix(&self.socket))),
+        ]
+    }
+}
+
+impl Drop for Listeners {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.socket);
+    }
+}
+
+/// A number that another test of this process does not have.
+fn rand() -> usize {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    NUMBER.fetch_add(1, Ordering::Relaxed)
+}
+
+fn config(version: Version, name: &str) -> Config {
+    let mut config = Config::new(version).client_id(name.replace(' ', "-")).unwrap();
+    let mut backoff = Backoff::default();
+    (backoff.first, backoff.max) = (Duration::from_millis(50), Duration::from_millis(200));
+    config.reconnect = Some(backoff);
+    config
+}
+
+/// A client that talks to itself.
+struct Echo {
+    name: String,
+    client: Client,
+    messages: Messages,
+}
+
+impl Echo {
+    async fn new(name: &str, version: &str, client: Client) -> Echo {
+        let name = format!("{name} {version}");
+        let messages = client.messages();
+        client.subscribe(&*name, QoS::ExactlyOnce).unwrap().await.unwrap();
+        Echo { name, client, messages }
+    }
+
+    async fn talk(&mut self) {
+        // mosquitto now and then stops in the middle of what does not fit a buffer of its WebSockets.
+        let large = if self.name.contains("WebSocket") { 3_000 } else { 200_000 };
+        let large = "x".repeat(large);
+        for qos in ALL {
+            for payload in ["", "small", &large] {
+                self.client.publish(&*self.name, payload.to_owned(), qos).unwrap().await.unwrap();
+                let message = self.messages.next().await.unwrap();
+                assert_eq!((message.topic(), message.qos()), (&*self.name, qos));
+                assert!(message.payload() == payload, "{} {qos}", self.name);
+            }
+        }
+    }
+
+    /// Goes on after the server went away.
+    async fn go_on(&mut self) {
+        while self.client.status().connections < 2 {
+            self.client.connected().await.unwrap();
+        }
+        self.talk().await;
+    }
+}
+
+#[test]
+fn each_listener_on_smol() {
+    if !installed() {
+        return;
+    }
+    let mut listeners = Listeners::start();
+    run(async {
+        let mut echoes = Vec::new();
+        for (version, of) in VERSIONS {
+            let unix = |path: &Path| Unix::new(path);
+            for (name, connector) in listeners.connectors(|port| Tcp::new("localhost", port), unix)
+            {
+                let config = config(version, &format!("{name} {of}"));
+                let (client, driver) = Client::new(config, connector);
+                smol::spawn(driver).detach();
+                echoes.push(Echo::new(name, of, client).await);
+            }
+        }
+        exercise(&mut listeners, echoes).await;
+    });
+}
+
+#[test]
+fn each_listener_on_tokio() {
+    if !installed() {
+        return;
+    }
+    let mut listeners = Listeners::start();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let body = async {
+        let mut echoes = Vec::new();
+        for (version, of) in VERSIONS {
+            let unix = |path: &Path| TokioUnix::new(path);
+            let tcp = |port| TokioTcp::new("localhost", port);
+            for (name, connector) in listeners.connectors(tcp, unix) {
+                let config = config(version, &format!("{name} {of}"));
+                let (client, driver) = Client::with_timer(config, connector, TokioTimer::new());
+                tokio::spawn(driver);
+                echoes.push(Echo::new(name, of, client).await);
+            }
+        }
+        exercise(&mut listeners, echoes).await;
+    };
+    runtime.block_on(async { tokio::time::timeout(GUARD, body).await }).expect("the test hangs");
+}
+
+async fn exercise(listeners: &mut Listeners, mut echoes: Vec<Echo>) {
+    for echo in &mut echoes {
+        echo.talk().await;
+    }
+    listeners.mosquitto.restart();
+    for echo in &mut echoes {
+        echo.go_on().await;
+    }
+    // All at the end: mosquitto takes the end of a WebSocket over TLS for an error of any other connection
+    // over TLS, because they share OpenSSL's list of errors.
+    for echo in &echoes {
+        echo.client.disconnect().await.unwrap();
+    }
+}
+
+// class: 46
+#[test]
+fn what_does_not_fit_is_refused_with_the_reason() {
+    if !installed() {
+        return;
+    }
+    let listeners = Listeners::start();
+    let [tls, mutual, ..] = listeners.mosquitto.ports;
+    let plain = listeners.mosquitto.port;
+    let trusting = listeners.trust().build().unwrap();
+    let other = Authority::new("other").certificate;
+    let other = TlsConfig::own_roots().ca(other.as_bytes()).unwrap().build().unwrap();
+    let to = |port, config: &Arc<ClientConfig>| {
+        AnyConnector::new(Tls::new(Tcp::new("127.0.0.1", port), Arc::clone(config)))
+    };
+    let named = Tls::new(Tcp::new("127.0.0.1", tls), Arc::clone(&trusting));
+    for (connector, words) in [
+        (to(tls, &other), "self-signed, or from an authority that is not trusted"),
+        (AnyConnector::new(named.server_name("other.example.com").unwrap()), "another host"),
+        (to(mutual, &trusting), "CertificateRequired"),
+        (to(plain, &trusting), "is this a port for TLS?"),
+        (AnyConnector::new(WebSocket::new(Tcp::new("127.0.0.1", plain))), "port for WebSocket?"),
+    ] {
+        let mut config = config(Version::V5, "refused");
+        config.reconnect = None;
+        let (_client, driver) = Client::new(config, connector);
+        let error: Error = run(driver).unwrap_err();
+        assert!(error.to_string().contains(words), "{words}: {error}");
+    }
+}
