@@ -19,6 +19,7 @@ use crate::status::Status;
 use crate::time::Timer;
 use crate::tokens::{Closing, Connecting, Publishing, Ready, Subscribing, Unsubscribing};
 
+mod authentication;
 mod durable;
 mod ending;
 mod state;

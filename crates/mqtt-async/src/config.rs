@@ -54,7 +54,7 @@ pub struct Config {
     ///
     /// It does so once, without waiting, and then stays with it. What needs MQTT 5.0 is left out of the
     /// CONNECT, and messages and requests with it fail. Clean Start true means there that the session ends
-    /// with each connection.
+    /// with each connection. With an [`authenticator`](crate::Driver::authenticator), it does not.
     pub fall_back_to_v311: bool,
     /// Bounds on what came in and was not taken yet.
     pub inbound: Inbound,

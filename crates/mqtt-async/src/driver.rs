@@ -11,8 +11,8 @@ use mqtt_proto::ReasonCode;
 
 use crate::config::Limits;
 use crate::connect::Connector;
-use crate::error::Error;
-use crate::hooks::{Hooks, Preparing};
+use crate::error::{Error, TokenError};
+use crate::hooks::Hooks;
 use crate::random::Random;
 use crate::redirect::Route;
 use crate::shared::{Close, End, Shared};
@@ -21,12 +21,14 @@ use crate::store::Journal;
 use crate::time::{Timer, later};
 
 mod attempt;
+mod dialogue;
 mod ending;
 mod redirects;
 mod running;
 mod storing;
 
-use attempt::Dialing;
+use attempt::{Dialing, Preparing};
+use dialogue::Dialogue;
 use ending::Ending;
 use running::Running;
 
@@ -58,6 +60,8 @@ pub struct Driver<C: Connector, T> {
     random: Random,
     /// Where redirects have led.
     route: Route,
+    /// The authentication that the next connection begins with.
+    dialogue: Option<Box<Dialogue>>,
     /// Whom to wake behind the lock; kept for its capacity.
     woken: Vec<Waker>,
     /// When to look at the state again, for its own reasons.
@@ -70,7 +74,7 @@ pub struct Driver<C: Connector, T> {
 enum Stage<C: Connector> {
     /// To connect, at once or later.
     Waiting(Option<Instant>),
-    /// The hook of the application is at it.
+    /// The hook of the application is at it, or the authenticator.
     Preparing(Preparing, Instant),
     Connecting(Dialing<C>),
     Running(Running<C::Io>),
@@ -105,6 +109,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             journal: None,
             stage: Stage::Waiting(None),
             attempt: None,
+            dialogue: None,
             random: Random::new(),
             woken: Vec::new(),
             look_by: None,
@@ -121,7 +126,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
     fn round(&mut self, cx: &mut Context<'_>) -> Flow {
         match mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Waiting(until) => self.wait(until),
-            Stage::Preparing(future, deadline) => self.prepare(future, deadline, cx),
+            Stage::Preparing(preparing, deadline) => self.prepare(preparing, deadline, cx),
             Stage::Connecting(dialing) => self.connect(dialing, cx),
             Stage::Running(running) => self.run(running, cx),
             Stage::Ending(ending) => self.finish(ending, cx),
@@ -167,6 +172,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
     fn lost(&mut self, error: Error, since: Option<Instant>) -> Flow {
         let now = self.timer.now();
         let stood = since.map(|since| now.saturating_duration_since(since));
+        self.reauthenticated(Err(TokenError::Reauthentication(error.clone())));
         let falls_back = self.falls_back(&error);
         let followed = self.follow(&error, stood);
         // A server that sends away all its clients in one moment does so with DISCONNECT.

@@ -12,9 +12,11 @@ use mqtt_proto::{
 use crate::redirect::{RedirectError, RedirectFault};
 use crate::stage::ConnectStage;
 
+mod authentication;
 mod request;
 mod store;
 
+pub use authentication::AuthenticationStep;
 pub use request::RequestError;
 pub use store::StoreError;
 
@@ -52,6 +54,14 @@ pub enum Error {
     /// The server has sent the client to another server, and
     /// [`Config::redirects`](crate::Config::redirects) does not let it go there.
     Redirect(Box<RedirectError>),
+    /// The enhanced authentication failed on this side: the
+    /// [`Authenticator`](crate::Authenticator) said so, or there is none.
+    Authentication {
+        /// What was to be done.
+        step: AuthenticationStep,
+        /// Why it failed.
+        error: Arc<dyn StdError + Send + Sync>,
+    },
     /// The configuration makes a CONNECT that breaks a rule of the standard.
     Config(EncodeError),
     /// The store of a durable session failed, or an attempt would not be durable; see
@@ -97,6 +107,7 @@ impl Error {
     /// | the server's protocol | what came is no MQTT, or breaks its rules | it has a session that [`adopt_session`](crate::ClientConfig::adopt_session) does not want |
     /// | this side's CONNECT | | breaks a rule of the standard |
     /// | CONNACK | 0x80 Unspecified error, 0x83 Implementation specific error, 0x88 Server unavailable, 0x89 Server busy, 0x97 Quota exceeded, 0x9F Connection rate exceeded | all others: they say that this client is not wanted (0x86, 0x87, 0x8A, 0x8C), that this CONNECT is not understood (0x81, 0x82, 0x84, 0x85, 0x95) or its Will not taken (0x90, 0x99, 0x9A, 0x9B), or that another server is to be used (0x9C, 0x9D) |
+    /// | this side's part of an enhanced authentication | it could not begin | it found fault with what the server said |
     /// | a redirect that is not followed | there were too many: it begins anew with the own server | to a host that is not allowed, or unknown to the connector |
     /// | DISCONNECT | all others: the server has something else to do, or complains about one packet | 0x87 Not authorized, 0x8C Bad authentication method, 0x8E Session taken over, 0x9C Use another server, 0x9D Server moved |
     ///
@@ -126,6 +137,7 @@ impl Error {
                     | ReasonCode::SERVER_MOVED
             ),
             Error::Redirect(redirect) => redirect.fault == RedirectFault::TooMany,
+            Error::Authentication { step, .. } => *step == AuthenticationStep::Start,
             Error::Config(_) | Error::Store(_) | Error::Other(CloseReason::SessionUnknown) => false,
             Error::ConnectTimeout { .. }
             | Error::Hook(_)
@@ -201,6 +213,7 @@ impl fmt::Display for Error {
             }
             Error::Protocol(error) => error.fmt(f),
             Error::Redirect(redirect) => redirect.fmt(f),
+            Error::Authentication { step, error } => write!(f, "{step}: {error}"),
             Error::Config(error) => write!(f, "the configuration makes no valid CONNECT: {error}"),
             Error::Store(error) => error.fmt(f),
             Error::Other(reason) => reason.fmt(f),
@@ -214,6 +227,7 @@ impl StdError for Error {
             Error::Connect(error) | Error::Io(error) => Some(&**error),
             Error::NotMqtt(error) | Error::Protocol(error) => Some(error),
             Error::Redirect(redirect) => Some(redirect),
+            Error::Authentication { error, .. } => Some(&**error),
             Error::Config(error) => Some(error),
             Error::Store(error) => Some(error),
             Error::Other(reason) => Some(reason),
@@ -320,6 +334,8 @@ pub enum CommandError {
     Full,
     /// The client is closing or has ended.
     Closed,
+    /// There is no connection; this is about the present one.
+    NotConnected,
     /// The packet would exceed the server's Maximum Packet Size.
     TooLarge {
         /// What it would take, in bytes.
@@ -365,6 +381,7 @@ impl fmt::Display for CommandError {
                 "as many requests wait for an answer as the configuration permits: wait for some",
             ),
             CommandError::Closed => f.write_str(CLOSED),
+            CommandError::NotConnected => f.write_str("there is no connection at present"),
             CommandError::TooLarge { size, limit } => too_large(f, *size, *limit),
             CommandError::NotSupported(what) => not_supported(f, what),
             CommandError::Filter(error) => error.fmt(f),
@@ -396,6 +413,9 @@ pub enum TokenError {
     /// The server has lost the session and the subscription with it, and
     /// [`Config::resubscribe`](crate::Config::resubscribe) says not to subscribe anew: subscribe again.
     SubscriptionLost,
+    /// The re-authentication came to nothing, for this reason: the server has ended the connection, the
+    /// connection broke, or this side's authenticator failed.
+    Reauthentication(Error),
     /// The client was closed before there was an answer. A message may have been delivered.
     Closed,
     /// The driver was dropped, and nothing will be sent any more. A message may have been delivered.
@@ -421,7 +441,7 @@ impl TokenError {
             TokenError::Rejected(answer) => {
                 answer.reasons.iter().copied().find(|reason| reason.is_error())
             }
-            TokenError::Ended(error) => error.reason(),
+            TokenError::Ended(error) | TokenError::Reauthentication(error) => error.reason(),
             _ => None,
         }
     }
@@ -442,6 +462,7 @@ impl TokenError {
                 matches!(failure, Failure::SessionLost | Failure::NotWritten)
             }
             TokenError::SubscriptionLost => true,
+            TokenError::Reauthentication(error) => error.is_retryable(),
             _ => false,
         }
     }
@@ -468,6 +489,7 @@ impl fmt::Display for TokenError {
                 "the server has lost the session, and with it the subscription: subscribe again, or let \
                  `Config::resubscribe` do it",
             ),
+            TokenError::Reauthentication(error) => write!(f, "the re-authentication failed: {error}"),
             TokenError::Closed => f.write_str("the client was closed before the server answered"),
             TokenError::DriverGone => f.write_str(
                 "the driver was dropped before the server answered: keep it running in a task",
@@ -481,7 +503,7 @@ impl StdError for TokenError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match self {
             TokenError::Failed(failure) => Some(failure),
-            TokenError::Ended(error) => Some(error),
+            TokenError::Ended(error) | TokenError::Reauthentication(error) => Some(error),
             _ => None,
         }
     }

@@ -7,6 +7,7 @@ use std::pin::Pin;
 
 use mqtt_proto::{Connect, Version};
 
+use crate::auth::Authenticate;
 use crate::error::Error;
 
 /// An attempt to connect that is about to be made; see [`Driver::before_connect`](crate::Driver::before_connect).
@@ -35,14 +36,16 @@ pub struct Attempt {
 /// What a hook may fail with: any error.
 pub type HookError = Box<dyn StdError + Send + Sync>;
 
-pub(crate) type Preparing = Pin<Box<dyn Future<Output = Result<Attempt, HookError>> + Send>>;
-type BeforeConnect = Box<dyn FnMut(Attempt) -> Preparing + Send>;
+pub(crate) type Hooked = Pin<Box<dyn Future<Output = Result<Attempt, HookError>> + Send>>;
+type BeforeConnect = Box<dyn FnMut(Attempt) -> Hooked + Send>;
 type ReconnectIf = Box<dyn FnMut(&Error, u32) -> bool + Send>;
+type MakeAuthenticator = Box<dyn FnMut() -> Box<dyn Authenticate> + Send>;
 
 #[derive(Default)]
 pub(crate) struct Hooks {
     pub(crate) before_connect: Option<BeforeConnect>,
     pub(crate) reconnect_if: Option<ReconnectIf>,
+    pub(crate) authenticator: Option<MakeAuthenticator>,
 }
 
 impl fmt::Debug for Hooks {
@@ -50,6 +53,7 @@ impl fmt::Debug for Hooks {
         f.debug_struct("Hooks")
             .field("before_connect", &self.before_connect.is_some())
             .field("reconnect_if", &self.reconnect_if.is_some())
+            .field("authenticator", &self.authenticator.is_some())
             .finish()
     }
 }

@@ -51,6 +51,7 @@
 
 #[cfg(any(feature = "async-io", feature = "file-store"))]
 mod answer;
+mod auth;
 pub mod blocking;
 mod client;
 mod config;
@@ -91,6 +92,7 @@ pub use mqtt_proto::{
     TopicFilter, TopicName, Unsubscribe, Version, Will,
 };
 
+pub use crate::auth::Authenticator;
 pub use crate::client::{Client, IntoTopicFilter, IntoTopicName};
 pub use crate::config::{
     Backoff, Config, Inbound, Overflow, Requests, Resubscribe, ResubscribeOrder, StageTimeouts,
@@ -107,7 +109,8 @@ pub use crate::connect::{WebSocket, WebSocketError, WebSocketRequest, WebSocketS
 pub use crate::driver::Driver;
 pub use crate::durable::{Recovered, Stored};
 pub use crate::error::{
-    CommandError, Error, PublishError, Rejected, RequestError, StoreError, TokenError,
+    AuthenticationStep, CommandError, Error, PublishError, Rejected, RequestError, StoreError,
+    TokenError,
 };
 pub use crate::events::{Events, StatusChanges};
 pub use crate::hooks::{Attempt, HookError};
@@ -124,8 +127,8 @@ pub use crate::store::{Change, MemoryStore, RecordKey, Store, StoreFailure};
 pub use crate::time::AsyncIoTimer;
 pub use crate::time::{Clock, Timer};
 pub use crate::tokens::{
-    Closing, Connecting, Granted, Published, Publishing, Ready, Received, Subscribing,
-    Unsubscribing,
+    Closing, Connecting, Granted, Published, Publishing, Ready, Reauthenticating, Received,
+    Subscribing, Unsubscribing,
 };
 #[cfg(all(unix, feature = "tokio"))]
 pub use crate::tokio::TokioUnix;

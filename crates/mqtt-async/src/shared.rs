@@ -20,6 +20,7 @@ use crate::router::Router;
 use crate::status::{Connected, Counts, Event as Happening, Phase, Stats, Status};
 use crate::time::Clock;
 
+mod authentication;
 mod log;
 mod requests;
 mod slots;
@@ -27,6 +28,7 @@ mod streams;
 mod subscriptions;
 mod wakers;
 
+pub(crate) use authentication::{Authentication, Outcome};
 use log::Log;
 pub(crate) use requests::{Calling, MARK, Pending};
 pub(crate) use slots::{Answer, Slot, Slots};
@@ -82,6 +84,7 @@ pub(crate) struct State {
     resubscribe_order: ResubscribeOrder,
     pub(crate) log: Log,
     pub(crate) counts: Counts,
+    pub(crate) authentication: Authentication,
     pub(crate) calling: Calling,
 }
 
@@ -170,6 +173,7 @@ impl Shared {
                 resubscribe_order: config.resubscribe_order,
                 log: Log::default(),
                 counts: Counts::default(),
+                authentication: Authentication::default(),
                 calling: Calling::new(config.requests, config.copy_up_to),
             }),
         }
@@ -306,7 +310,8 @@ impl State {
         let stats = self.session.stats();
         // Who ends the client now does not wait for responses.
         let awaits = self.close <= Close::WhenIdle && self.calling.awaited() > 0;
-        awaits || stats.queued + stats.in_flight + stats.requests > 0
+        let authenticates = self.authentication.is_busy();
+        awaits || authenticates || stats.queued + stats.in_flight + stats.requests > 0
     }
 
     pub(crate) fn subscribe(
@@ -457,6 +462,7 @@ impl State {
                     self.connected = Some(connected);
                     self.observers.take(woken);
                 }
+                Event::Auth(auth) => self.authentication.step = Some(auth),
                 Event::Writable => {
                     self.full = false;
                     self.observers.take(woken);

@@ -169,6 +169,8 @@ pub struct Calls {
 pub struct Losses {
     /// The hook before the attempt failed.
     pub hook: u64,
+    /// The enhanced authentication failed on this side.
+    pub authentication: u64,
     /// There was no transport: the connector failed, or took too long.
     pub connect: u64,
     /// The server refused.
@@ -188,14 +190,25 @@ pub struct Losses {
 impl Losses {
     /// Returns how many these are together.
     pub fn total(&self) -> u64 {
-        let Losses { hook, connect, refused, disconnected, transport, timeout, protocol, other } =
-            self;
-        hook + connect + refused + disconnected + transport + timeout + protocol + other
+        let Losses {
+            hook,
+            authentication,
+            connect,
+            refused,
+            disconnected,
+            transport,
+            timeout,
+            protocol,
+            other,
+        } = self;
+        let known = hook + authentication + connect + refused + disconnected;
+        known + transport + timeout + protocol + other
     }
 
     pub(crate) fn count(&mut self, error: &Error) {
         *match error {
             Error::Hook(_) => &mut self.hook,
+            Error::Authentication { .. } => &mut self.authentication,
             Error::Connect(_) | Error::ConnectTimeout { .. } => &mut self.connect,
             Error::Refused(_) => &mut self.refused,
             Error::Disconnected(_) => &mut self.disconnected,

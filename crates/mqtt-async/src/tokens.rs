@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use mqtt_proto::{AckProperties, Publish, ReasonCode};
 
 use crate::error::TokenError;
-use crate::shared::{Answer, End, Key, Look, Shared, Slot, State};
+use crate::shared::{Answer, End, Key, Look, Outcome, Shared, Slot, State};
 use crate::status::Connected;
 
 /// What the server said to a message that it took.
@@ -265,4 +265,32 @@ watching_token! {
         End::Closed => Ok(()),
         end => Err(end.token_error()),
     })
+}
+
+/// Resolves when the server has accepted the re-authentication, and the authenticator what it said.
+///
+/// It is [`TokenError::Reauthentication`] if either does not, or if the connection ends before: the next one
+/// begins with an authentication of its own. Dropping it changes nothing.
+#[derive(Debug)]
+pub struct Reauthenticating {
+    watch: Watch,
+    outcome: Arc<Outcome>,
+}
+
+impl Reauthenticating {
+    pub(crate) fn new(shared: &Arc<Shared>, outcome: Arc<Outcome>) -> Reauthenticating {
+        Reauthenticating { watch: Watch::new(shared), outcome }
+    }
+}
+
+impl Future for Reauthenticating {
+    type Output = Result<(), TokenError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Reauthenticating { watch, outcome } = &mut *self;
+        watch.poll(cx, |state| {
+            let end = state.end.as_ref().map(|end| Err(end.token_error()));
+            outcome.get().cloned().or(end)
+        })
+    }
 }

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use common::bench::{Bench, Manual, config};
 use common::pipe::{Pipe, Shape, pipe};
-use common::server::{Connection, Greeting, Seen, Server};
+use common::server::{Connection, Greeting, Seen, Server, wire};
 use futures_io::{AsyncRead, AsyncWrite};
 use mqtt_async::{
     Client, Config, ConnAck, Connector, Disconnect, Error, Event, Phase, Progress, QoS, ReasonCode,
     RedirectFault, Redirects, Servers, Text, Version,
 };
-use mqtt_proto::{Packet, TxBuf, codec};
+use mqtt_proto::Packet;
 
 const ANOTHER: ReasonCode = ReasonCode::USE_ANOTHER_SERVER;
 const MOVED: ReasonCode = ReasonCode::SERVER_MOVED;
@@ -41,11 +41,8 @@ fn refusal(reason: ReasonCode, reference: &str) -> Greeting {
 fn send_away(bench: &mut Bench, reason: ReasonCode, reference: &str) {
     let mut disconnect = Disconnect::new(reason);
     disconnect.server_reference = Some(text(reference));
-    let mut out = TxBuf::new();
-    codec::encode(&Packet::Disconnect(disconnect), Version::V5, &mut out).unwrap();
-    let len = out.len();
-    let bytes = bytes::Buf::copy_to_bytes(&mut out, len);
-    bench.server.script(|script| script.raw = Some(bytes.to_vec()));
+    let bytes = wire(&[Packet::Disconnect(disconnect)]);
+    bench.server.script(|script| script.raw = Some(bytes));
     bench.settle();
 }
 

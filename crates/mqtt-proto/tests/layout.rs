@@ -63,7 +63,7 @@ const TABLES: &[(&str, &[Row])] = &[
             Together(&[
                 "answer", "error", "config", "stage", "time", "status", "random", "redirect",
             ]),
-            Together(&["connect", "hooks", "queue", "store", "link", "router", "tokio"]),
+            Together(&["connect", "auth", "hooks", "queue", "store", "link", "router", "tokio"]),
             Together(&["shared"]),
             Together(&["tokens", "message", "events", "shutdown", "durable"]),
             Together(&["driver"]),

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use super::dialogue::Dialogue;
 use super::running::Running;
 use super::{Driver, Flow, Stage};
 use mqtt_proto::{Connect, PublishProperties, Version};
 
 use crate::config::StageTimeouts;
 use crate::connect::Connector;
-use crate::error::Error;
-use crate::hooks::{Attempt, HookError, Preparing};
+use crate::error::{AuthenticationStep, Error};
+use crate::hooks::{Attempt, HookError, Hooked, Hooks};
 use crate::link::Link;
 use crate::shared::{Close, End};
 use crate::stage::{ConnectStage, Progress};
@@ -41,6 +42,24 @@ impl<C: Connector> Dialing<C> {
         };
         self.stage = Some((stage, by));
         by.min(self.deadline)
+    }
+}
+
+/// What goes before the connector.
+pub(super) enum Preparing {
+    Hook(Hooked),
+    /// The authenticator says what it says first.
+    Introducing(Box<Attempt>, Box<Dialogue>),
+}
+
+impl Preparing {
+    fn failed(&self, error: io::Error) -> Error {
+        match self {
+            Preparing::Hook(_) => Error::Hook(Arc::new(error)),
+            Preparing::Introducing(..) => {
+                Error::Authentication { step: AuthenticationStep::Start, error: Arc::new(error) }
+            }
+        }
     }
 }
 
@@ -103,10 +122,11 @@ impl<C: Connector, T> Driver<C, T> {
 impl<C: Connector, T: Timer> Driver<C, T> {
     /// Begins an attempt to connect.
     pub(super) fn begin(&mut self) -> Flow {
+        let Hooks { before_connect, authenticator, .. } = &self.hooks;
         let attempt = {
             let mut state = self.shared.lock();
             state.set_phase(Phase::Connecting);
-            self.hooks.before_connect.is_some().then(|| Attempt {
+            (before_connect.is_some() || authenticator.is_some()).then(|| Attempt {
                 failed: state.failed_attempts,
                 last_error: state.last_error.clone(),
                 version: state.session.config().version,
@@ -114,41 +134,53 @@ impl<C: Connector, T: Timer> Driver<C, T> {
                 server: self.route.target().map(|server| server.to_string()),
             })
         };
+        self.dialogue = None;
         self.tell();
+        let deadline = self.connect_deadline();
         match (&mut self.hooks.before_connect, attempt) {
             (Some(hook), Some(attempt)) => {
-                let future = hook(attempt);
-                self.stage = Stage::Preparing(future, self.connect_deadline());
+                self.stage = Stage::Preparing(Preparing::Hook(hook(attempt)), deadline);
                 Flow::Again
             }
+            (None, Some(attempt)) => self.introduce(attempt, deadline),
             _ => self.dial_to(self.route.target().map(|server| server.to_string())),
         }
     }
 
-    /// Waits for the hook.
+    /// Waits for the hook, or for the authenticator.
     pub(super) fn prepare(
         &mut self,
-        mut future: Preparing,
+        preparing: Preparing,
         deadline: Instant,
         cx: &mut Context<'_>,
     ) -> Flow {
-        match future.as_mut().poll(cx) {
-            Poll::Ready(Ok(attempt)) => return self.prepared(attempt),
-            Poll::Ready(Err(error)) => return self.lost(Error::Hook(error.into()), None),
-            Poll::Pending => {}
-        }
+        let preparing = match preparing {
+            Preparing::Hook(mut future) => match future.as_mut().poll(cx) {
+                Poll::Ready(Ok(attempt)) => return self.introduce(attempt, deadline),
+                Poll::Ready(Err(error)) => return self.lost(Error::Hook(error.into()), None),
+                Poll::Pending => Preparing::Hook(future),
+            },
+            Preparing::Introducing(attempt, mut dialogue) => match dialogue.poll(cx) {
+                Poll::Ready((_, Ok(data))) => return self.introduced(*attempt, dialogue, data),
+                Poll::Ready((step, Err(error))) => {
+                    let error = Error::Authentication { step, error: error.into() };
+                    return self.lost(error, None);
+                }
+                Poll::Pending => Preparing::Introducing(attempt, dialogue),
+            },
+        };
         if self.is_unwanted() {
             return self.end(End::Closed);
         }
         if self.timer.now() >= deadline {
-            let error = io::Error::new(io::ErrorKind::TimedOut, "the hook takes too long");
-            return self.lost(Error::Hook(Arc::new(error)), None);
+            let error = io::Error::new(io::ErrorKind::TimedOut, "it takes too long");
+            return self.lost(preparing.failed(error), None);
         }
-        self.stage = Stage::Preparing(future, deadline);
+        self.stage = Stage::Preparing(preparing, deadline);
         Flow::SleepUntil(deadline)
     }
 
-    fn prepared(&mut self, attempt: Attempt) -> Flow {
+    pub(super) fn prepared(&mut self, attempt: Attempt) -> Flow {
         let Attempt { version, connect, server, .. } = attempt;
         self.configure(version, connect);
         self.dial_to(server)
@@ -175,7 +207,8 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             Poll::Ready(Ok(io)) => {
                 let now = self.timer.now();
                 self.shared.lock().session.handle_open(self.shared.instant(now));
-                self.stage = Stage::Running(Running::new(Link::new(io)));
+                let dialogue = self.dialogue.take();
+                self.stage = Stage::Running(Running::new(Link::new(io), dialogue));
                 return Flow::Again;
             }
             Poll::Ready(Err(error)) => return self.lost(Error::Connect(Arc::new(error)), None),
@@ -207,7 +240,9 @@ impl<C: Connector, T: Timer> Driver<C, T> {
 
     /// Goes on with MQTT 3.1.1 if that is what the server wants and the application permits; tells whether.
     pub(super) fn falls_back(&mut self, error: &Error) -> bool {
-        if !self.limits.fall_back || !error.refuses_v5() {
+        // Without authentication, it would not be the connection that was asked for.
+        let authenticates = self.hooks.authenticator.is_some();
+        if !self.limits.fall_back || authenticates || !error.refuses_v5() {
             return false;
         }
         // Once: a hook may set the version back.

@@ -8,11 +8,12 @@ use std::{io, mem};
 use futures_io::{AsyncRead, AsyncWrite};
 use mqtt_proto::{CloseReason, Disconnect, ReasonCode};
 
+use super::dialogue::Dialogue;
 use super::{Driver, Ending, Flow, Stage};
 use crate::connect::Connector;
 use crate::error::Error;
 use crate::link::Link;
-use crate::shared::{Close, End};
+use crate::shared::{Authentication, Close, End};
 use crate::status::Phase;
 use crate::time::Timer;
 
@@ -25,7 +26,9 @@ pub(super) struct Running<Io> {
     broken: Option<io::Error>,
     /// Whether something was read that the session has not seen: each time it is shown input, it takes the
     /// server for alive, and a part of a packet may lie there for long.
-    fresh: bool,
+    pub(super) fresh: bool,
+    /// The enhanced authentication, while it goes on.
+    pub(super) dialogue: Option<Box<Dialogue>>,
     /// Whether reading is over.
     ended: bool,
     /// Whether a due deadline has been held back for one look at the transport.
@@ -35,12 +38,13 @@ pub(super) struct Running<Io> {
 }
 
 impl<Io> Running<Io> {
-    pub(super) fn new(link: Link<Io>) -> Running<Io> {
+    pub(super) fn new(link: Link<Io>, dialogue: Option<Box<Dialogue>>) -> Running<Io> {
         Running {
             link,
             since: None,
             broken: None,
             fresh: false,
+            dialogue,
             ended: false,
             looked: false,
             give_up: None,
@@ -53,6 +57,10 @@ struct Wishes {
     closed: Option<CloseReason>,
     /// The client is closed in the middle of a handshake that nobody needs, or without DISCONNECT.
     aborted: bool,
+    /// This side does not want the connection.
+    refused: Option<Error>,
+    /// To begin a re-authentication.
+    reauthenticate: bool,
     /// To read, if only to see whether the server is alive.
     read: bool,
     deadline: Option<Instant>,
@@ -62,7 +70,11 @@ impl<C: Connector, T: Timer> Driver<C, T> {
     /// One round: lock and let the session work; write; read.
     pub(super) fn run(&mut self, mut running: Running<C::Io>, cx: &mut Context<'_>) -> Flow {
         let now = self.timer.now();
-        let Wishes { closed, aborted, read, deadline } = self.attend(&mut running, now);
+        if let Err(error) = self.converse(&mut running, now, cx) {
+            return self.refuse(running, error, now);
+        }
+        let Wishes { closed, aborted, refused, reauthenticate, read, deadline } =
+            self.attend(&mut running, now);
         self.wake();
         if aborted {
             // Whoever waits for the end finds the transport closed.
@@ -77,8 +89,15 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             self.stage = Stage::Ending(Ending::new(running, error, now));
             return Flow::Again;
         }
+        if let Some(error) = refused {
+            return self.refuse(running, error, now);
+        }
+        if reauthenticate {
+            self.reauthenticate(&mut running);
+        }
         let closing_by = now.checked_add(self.limits.close_timeout);
-        let again = running.write(cx, closing_by) | (read && running.read(cx)) | running.looked;
+        let progress = running.write(cx, closing_by) | (read && running.read(cx));
+        let again = progress || running.looked || running.is_due();
         let deadline = deadline.into_iter().chain(running.give_up).min();
         self.stage = Stage::Running(running);
         match deadline {
@@ -95,9 +114,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         let state = &mut *guard;
         self.look_by = state.look(now, &mut self.woken);
         state.session.handle_written(&running.link.out);
-        if mem::take(&mut running.fresh) {
-            state.session.handle_input(&mut running.link.input, at);
-        }
+        running.feed(&mut state.session, at);
         if running.ended || running.give_up.is_some_and(|give_up| now >= give_up) {
             state.session.handle_eof(at);
         }
@@ -115,6 +132,9 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             running.since = Some(now);
             state.failed_attempts = 0;
         }
+        let Authentication { step, wanted, .. } = &mut state.authentication;
+        let refused = step.take().and_then(|step| running.hear(*step).err());
+        let reauthenticate = running.dialogue.is_none() && mem::take(wanted);
         let mut aborted = state.close == Close::Abort;
         if state.close != Close::No && running.give_up.is_none() && closed.is_none() {
             state.unsubscribe_from_responses();
@@ -153,7 +173,9 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         Wishes {
             closed,
             aborted,
-            read: state.session.wants_input() && (!paused || running.looked),
+            refused,
+            reauthenticate,
+            read: state.session.wants_input() && (!paused || running.looked) && !running.is_held(),
             deadline: deadline.and_then(|deadline| self.shared.deadline(deadline)),
         }
     }

@@ -1,6 +1,7 @@
 //! What the tests share. Each test file uses a part of it.
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
+pub mod actor;
 pub mod bench;
 pub mod layers;
 pub mod pipe;

@@ -9,8 +9,9 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Buf, BytesMut};
 use futures_io::{AsyncRead, AsyncWrite};
 use mqtt_proto::{
-    Accept, AckId, CloseReason, ConnAck, Disconnect, Event, Instant, Publish, QoS, ReasonCode,
-    Server as ServerRole, ServerConfig, Session, SessionState, TopicFilter, TxBuf,
+    Accept, AckId, Auth, CloseReason, ConnAck, Connect, Disconnect, Event, Instant, Packet,
+    Publish, QoS, ReasonCode, Server as ServerRole, ServerConfig, Session, SessionState, Text,
+    TopicFilter, TxBuf, Version, codec,
 };
 
 /// What the server says to a new connection.
@@ -39,6 +40,8 @@ pub enum Seen {
     },
     Subscribe(Vec<String>),
     Unsubscribe(Vec<String>),
+    /// A step of an enhanced authentication.
+    Auth(ReasonCode, String),
     Publish {
         topic: String,
         payload: Vec<u8>,
@@ -63,6 +66,12 @@ pub struct Script {
     pub refuse_v5: Option<Vec<u8>>,
     /// What CONNACK says besides.
     pub connack: ConnAck,
+    /// What to ask in an enhanced authentication, step by step, before it is accepted.
+    pub challenges: VecDeque<&'static str>,
+    /// What to say as it is accepted.
+    pub proof: Option<&'static str>,
+    /// What to say instead.
+    pub authentication_refused: Option<ReasonCode>,
     pub config: ServerConfig,
     /// Lose the session instead of going on with it.
     pub forget: bool,
@@ -170,6 +179,8 @@ impl Server {
             session: Some(session),
             number,
             client_id: String::new(),
+            connect: None,
+            method: None,
             filters: Vec::new(),
             held: VecDeque::new(),
             requests: VecDeque::new(),
@@ -188,6 +199,10 @@ pub struct Connection<Io> {
     session: Option<Session<ServerRole>>,
     number: u64,
     client_id: String,
+    /// A CONNECT that is not accepted yet.
+    connect: Option<Box<Connect>>,
+    /// Its Authentication Method.
+    method: Option<Text>,
     filters: Vec<TopicFilter>,
     /// Messages whose answer is held.
     held: VecDeque<AckId>,
@@ -229,17 +244,15 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                     session.refuse(connack, Instant::EPOCH).unwrap();
                     return;
                 }
-                let (connack, kept) = server.script(|script| {
-                    let kept = script.sessions.remove(&self.client_id);
-                    let keeps = !connect.clean_start && !script.forget;
-                    (script.connack.clone(), kept.filter(|_| keeps))
-                });
-                let state = kept.map(|kept| {
-                    self.filters = kept.filters;
-                    self.held = kept.held;
-                    kept.state
-                });
-                session.accept(Accept { connack, state }, Instant::EPOCH).unwrap();
+                self.method = connect.authentication_method.clone();
+                self.connect = Some(connect);
+                self.authenticate();
+            }
+            Event::Auth(auth) => {
+                let data = auth.authentication_data.unwrap_or_default();
+                let data = String::from_utf8(data.to_vec()).unwrap();
+                server.see(Seen::Auth(auth.reason, data));
+                self.authenticate();
             }
             Event::Subscribe(request, subscribe) => {
                 let filters = subscribe.subscriptions.iter();
@@ -298,6 +311,59 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
                 self.over = true;
             }
             _ => {}
+        }
+    }
+
+    /// Takes the next step of an authentication, or what comes after the last one.
+    fn authenticate(&mut self) {
+        let Some(session) = &mut self.session else { return };
+        let method = self.method.clone();
+        let server = self.server.clone();
+        let step = server.script(|script| {
+            method.as_ref()?;
+            script.challenges.pop_front()
+        });
+        let auth = |reason, data: Option<&'static str>| Auth {
+            reason,
+            authentication_method: method.clone(),
+            authentication_data: data.map(Into::into),
+            ..Auth::default()
+        };
+        if let Some(challenge) = step {
+            let auth = auth(ReasonCode::CONTINUE_AUTHENTICATION, Some(challenge));
+            return session.authenticate(auth, Instant::EPOCH).unwrap();
+        }
+        let (refused, proof) = server.script(|script| {
+            (script.authentication_refused.filter(|_| method.is_some()), script.proof)
+        });
+        match (self.connect.take(), refused) {
+            (Some(_), Some(reason)) => {
+                session.refuse(ConnAck::new(reason), Instant::EPOCH).unwrap();
+            }
+            (None, Some(reason)) => {
+                session.disconnect(Disconnect::new(reason), Instant::EPOCH).unwrap();
+            }
+            (None, None) => {
+                let auth = auth(ReasonCode::SUCCESS, proof);
+                session.authenticate(auth, Instant::EPOCH).unwrap();
+            }
+            (Some(connect), None) => {
+                let (mut connack, kept) = server.script(|script| {
+                    let kept = script.sessions.remove(&self.client_id);
+                    let keeps = !connect.clean_start && !script.forget;
+                    (script.connack.clone(), kept.filter(|_| keeps))
+                });
+                if method.is_some() {
+                    connack.authentication_method = method;
+                    connack.authentication_data = proof.map(Into::into);
+                }
+                let state = kept.map(|kept| {
+                    self.filters = kept.filters;
+                    self.held = kept.held;
+                    kept.state
+                });
+                session.accept(Accept { connack, state }, Instant::EPOCH).unwrap();
+            }
         }
     }
 
@@ -440,4 +506,14 @@ impl Server {
     fn script_quietly<T>(&self, look: impl FnOnce(&Script) -> T) -> T {
         look(&self.0.lock().unwrap())
     }
+}
+
+/// What these packets are on the wire of MQTT 5.0.
+pub fn wire(packets: &[Packet]) -> Vec<u8> {
+    let mut out = TxBuf::new();
+    for packet in packets {
+        codec::encode(packet, Version::V5, &mut out).unwrap();
+    }
+    let len = out.len();
+    out.copy_to_bytes(len).to_vec()
 }
