@@ -15,10 +15,11 @@ use crate::error::{Error, TokenError};
 use crate::hooks::Hooks;
 use crate::random::Random;
 use crate::redirect::Route;
-use crate::shared::{Close, End, Shared};
+use crate::shared::{Close, End, News, Shared};
 use crate::status::{Event, Phase};
 use crate::store::Journal;
 use crate::time::{Timer, later};
+use crate::trace::{Told, Trace};
 
 mod attempt;
 mod dialogue;
@@ -66,8 +67,9 @@ pub struct Driver<C: Connector, T> {
     woken: Vec<Waker>,
     /// When to look at the state again, for its own reasons.
     look_by: Option<Instant>,
-    /// What to drop behind the lock.
-    evicted: Vec<Event>,
+    /// What to tell and to drop behind the lock.
+    news: News,
+    trace: Trace,
     result: Option<Result<(), Error>>,
 }
 
@@ -99,6 +101,8 @@ impl<C: Connector, T> Unpin for Driver<C, T> {}
 
 impl<C: Connector, T: Timer> Driver<C, T> {
     pub(crate) fn new(shared: Arc<Shared>, connector: C, timer: T, limits: Limits) -> Driver<C, T> {
+        let client_id = shared.lock().session.config().connect.client_id.clone();
+        let trace = Trace::new(client_id.as_str());
         Driver {
             shared,
             connector,
@@ -113,7 +117,8 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             random: Random::new(),
             woken: Vec::new(),
             look_by: None,
-            evicted: Vec::new(),
+            news: News::default(),
+            trace,
             result: None,
         }
     }
@@ -121,6 +126,29 @@ impl<C: Connector, T: Timer> Driver<C, T> {
     /// Returns how long each part of the end of a connection may take.
     pub(crate) fn close_timeout(&self) -> Duration {
         self.limits.close_timeout
+    }
+
+    fn rounds(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        for _ in 0..ROUNDS {
+            if let Some(result) = &self.result {
+                return Poll::Ready(result.clone());
+            }
+            let flow = self.round(cx);
+            if self.store(cx) {
+                continue;
+            }
+            let deadline = match flow {
+                Flow::Again => continue,
+                Flow::Sleep => self.look_by,
+                Flow::SleepUntil(deadline) => self.look_by.into_iter().chain([deadline]).min(),
+            };
+            let sleeps = deadline.is_none_or(|at| self.timer.poll_until(at, cx).is_pending());
+            if sleeps && self.shared.sleep(cx.waker().clone()) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn round(&mut self, cx: &mut Context<'_>) -> Flow {
@@ -230,24 +258,28 @@ impl<C: Connector, T: Timer> Driver<C, T> {
 
     fn stop(&mut self, end: End) -> Flow {
         self.stage = Stage::Ended;
-        self.result = Some(match &end {
+        let result = match &end {
             End::Failed(error) => Err(error.clone()),
             _ => Ok(()),
-        });
+        };
         self.shared.lock().end(end, &mut self.woken);
         self.wake();
+        self.trace.tell(&Told::Ended(&result));
+        self.result = Some(result);
         Flow::Again
     }
 
     /// Wakes those who watch, if there is something new.
     fn tell(&mut self) {
-        self.evicted = self.shared.lock().log.tell(&mut self.woken);
+        self.news = self.shared.lock().log.tell(&mut self.woken);
         self.wake();
     }
 
     /// Wakes whom the last look at the state concerns; the lock is not held.
     fn wake(&mut self) {
-        self.evicted = Vec::new();
+        for event in mem::take(&mut self.news).happened {
+            self.trace.tell(&Told::Happened(&event));
+        }
         for waker in self.woken.drain(..) {
             waker.wake();
         }
@@ -262,26 +294,10 @@ impl<C: Connector, T: Timer> Future for Driver<C, T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let driver = self.get_mut();
-        for _ in 0..ROUNDS {
-            if let Some(result) = &driver.result {
-                return Poll::Ready(result.clone());
-            }
-            let flow = driver.round(cx);
-            if driver.store(cx) {
-                continue;
-            }
-            let deadline = match flow {
-                Flow::Again => continue,
-                Flow::Sleep => driver.look_by,
-                Flow::SleepUntil(deadline) => driver.look_by.into_iter().chain([deadline]).min(),
-            };
-            let sleeps = deadline.is_none_or(|at| driver.timer.poll_until(at, cx).is_pending());
-            if sleeps && driver.shared.sleep(cx.waker().clone()) {
-                return Poll::Pending;
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        let _entered = driver.trace.enter();
+        let poll = driver.rounds(cx);
+        driver.trace.dropped(|| driver.shared.lock().router.lagged());
+        poll
     }
 }
 
@@ -295,6 +311,10 @@ impl<C: Connector, T> Drop for Driver<C, T> {
         drop(driver);
         for waker in self.woken.drain(..) {
             waker.wake();
+        }
+        if self.result.is_none() {
+            let _entered = self.trace.enter();
+            self.trace.tell(&Told::DriverDropped);
         }
     }
 }

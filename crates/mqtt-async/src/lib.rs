@@ -43,6 +43,7 @@
 //! - `async-io` (default): [`Client::new`], [`AsyncIoTimer`], [`Tcp`] and `Unix`, for any executor.
 //! - `tokio`: `TokioTimer`, `TokioIo`, `TokioTcp` and `TokioUnix`. With `default-features = false` nothing of `async-io`
 //!   is built.
+//! - `tracing`: the driver tells what happens to its connection, in a span with the Client Identifier.
 //! - `file-store`: `FileStore`, which keeps a session in a file, for [`Client::durable`].
 //! - `tls`: `Tls`, a layer around any connector, with rustls; `tls-ring` or `tls-aws-lc-rs` is its cryptography,
 //!   `tls-platform-verifier` and `tls-webpki-roots` are whom it trusts.
@@ -77,6 +78,7 @@ mod time;
 mod tokens;
 #[cfg(feature = "tokio")]
 mod tokio;
+mod trace;
 
 /// What a [`WebSocketRequest`] is made of.
 #[cfg(feature = "websocket")]

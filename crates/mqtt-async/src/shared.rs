@@ -30,6 +30,7 @@ mod wakers;
 
 pub(crate) use authentication::{Authentication, Outcome};
 use log::Log;
+pub(crate) use log::News;
 pub(crate) use requests::{Calling, MARK, Pending};
 pub(crate) use slots::{Answer, Slot, Slots};
 use subscriptions::Subscriptions;

@@ -62,6 +62,7 @@ const TABLES: &[(&str, &[Row])] = &[
         &[
             Together(&[
                 "answer", "error", "config", "stage", "time", "status", "random", "redirect",
+                "trace",
             ]),
             Together(&["connect", "auth", "hooks", "queue", "store", "link", "router", "tokio"]),
             Together(&["shared"]),

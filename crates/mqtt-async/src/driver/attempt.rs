@@ -21,6 +21,7 @@ use crate::shared::{Close, End};
 use crate::stage::{ConnectStage, Progress};
 use crate::status::Phase;
 use crate::time::{Timer, later};
+use crate::trace::Told;
 
 /// A connector at work.
 pub(super) struct Dialing<C: Connector> {
@@ -190,6 +191,11 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         if let Err(error) = self.check_durable() {
             return self.lost(error.into(), None);
         }
+        let (version, server) = {
+            let state = self.shared.lock();
+            (state.session.config().version, state.server.clone())
+        };
+        self.trace.tell(&Told::Attempt { version, server: server.as_deref() });
         let progress = Progress::default();
         let future = Box::pin(self.connector.connect(&progress));
         let deadline = self.connect_deadline();

@@ -53,7 +53,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             self.look_by = state.look(now, &mut self.woken);
             state.session.handle_written(&ending.link.out);
             state.handle_events(&mut self.woken);
-            self.evicted = state.log.tell(&mut self.woken);
+            self.news = state.log.tell(&mut self.woken);
             state.close == Close::Abort
         };
         self.wake();

@@ -169,7 +169,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         // more of these, and nothing would move again.
         let paused = state.router.is_over() && running.since.is_some() && !state.is_busy();
         let deadline = state.session.poll_timeout();
-        self.evicted = state.log.tell(&mut self.woken);
+        self.news = state.log.tell(&mut self.woken);
         Wishes {
             closed,
             aborted,

@@ -6,6 +6,7 @@ use std::task::Waker;
 
 use super::Wakers;
 use crate::status::Event;
+use crate::trace;
 
 /// How many events are kept for those who did not take them yet.
 const EVENTS: usize = 64;
@@ -19,12 +20,23 @@ pub(crate) struct Log {
     first: u64,
     /// How many streams of events there are; without one, nothing is kept.
     readers: usize,
-    /// Events to be dropped outside of the lock: errors in them are the user's.
+    /// Events to be told to the log of the program, and then dropped, outside of the lock: errors in them are
+    /// the user's.
+    untold: Vec<Event>,
+    /// Events to be dropped outside of the lock.
     evicted: Vec<Event>,
     /// Who waits for a change or an event.
     pub(crate) watchers: Wakers,
     /// Whether there is something to tell them.
     news: bool,
+}
+
+/// What the log has collected, to be dropped outside of the lock.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    /// What is to be told to the log of the program, if it has one.
+    pub(crate) happened: Vec<Event>,
+    _evicted: Vec<Event>,
 }
 
 impl Log {
@@ -40,7 +52,15 @@ impl Log {
 
     /// Notes what happened, if anybody asks.
     pub(crate) fn push(&mut self, event: impl FnOnce() -> Event) {
+        if self.readers == 0 && !trace::ON {
+            return;
+        }
+        let event = event();
+        if trace::ON {
+            self.untold.push(event.clone());
+        }
         if self.readers == 0 {
+            self.evicted.push(event);
             return;
         }
         self.news = true;
@@ -48,15 +68,15 @@ impl Log {
             self.evicted.extend(self.events.pop_front());
             self.first += 1;
         }
-        self.events.push_back(event());
+        self.events.push_back(event);
     }
 
-    /// Collects who has to be woken; what it returns is to be dropped outside of the lock.
-    pub(crate) fn tell(&mut self, woken: &mut Vec<Waker>) -> Vec<Event> {
+    /// Collects who has to be woken.
+    pub(crate) fn tell(&mut self, woken: &mut Vec<Waker>) -> News {
         if mem::take(&mut self.news) {
             self.watchers.take(woken);
         }
-        mem::take(&mut self.evicted)
+        News { happened: mem::take(&mut self.untold), _evicted: mem::take(&mut self.evicted) }
     }
 
     /// Another stream of events begins; returns the number of its first one.
