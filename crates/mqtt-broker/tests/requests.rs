@@ -50,8 +50,7 @@ async fn exercise(start: impl Fn(Config) -> Client) {
             [request.payload_bytes(), b" C"].concat()
         };
         let responder = answering.respond("plant/+/read", handler).unwrap().concurrency(4);
-        // Behind the subscription.
-        answering.subscribe("behind", QoS::AtMostOnce).unwrap().await.unwrap();
+        responder.subscribed().await.unwrap();
         let body = async {
             if !works {
                 let error = asking.request("plant/7/read", "21", SHORT).await.unwrap_err();
@@ -141,8 +140,8 @@ fn without_an_executor() {
                 (2 * number.unwrap()).to_string()
             })
             .unwrap();
+        responder.subscribed().wait().unwrap();
         let serving = std::thread::spawn(|| responder.wait());
-        answering.subscribe("behind", QoS::AtMostOnce).unwrap().wait().unwrap();
         let asking = start(config(ours, "asking")).unwrap();
         for number in 0..20 {
             let request = asking.request("double", number.to_string(), LONG);

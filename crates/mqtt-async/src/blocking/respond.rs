@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use mqtt_proto::TopicFilter;
 
+use super::receive::Token;
 use super::thread::{DriverThread, block_on};
 use crate::client::{Client, IntoTopicFilter};
 use crate::error::{CommandError, TokenError};
+use crate::message::Listening;
 use crate::request::{self, Request, Response};
 
 /// Answers as it is called.
@@ -41,6 +43,12 @@ impl<R: Into<Response> + 'static> Responder<R> {
     pub fn response_topics(mut self, filter: TopicFilter) -> Self {
         self.responder = self.responder.response_topics(filter);
         self
+    }
+
+    /// Returns a token that resolves when the server has answered the SUBSCRIBE; as
+    /// [`Responder::subscribed`](crate::Responder::subscribed).
+    pub fn subscribed(&self) -> Token<Listening> {
+        Token::new(self.responder.subscribed())
     }
 
     /// Serves requests, in the thread that calls it, until the client ends or the filter is unsubscribed from.

@@ -15,7 +15,7 @@ use mqtt_proto::{
 use super::{MARK, MARKED, is_marked};
 use crate::client::{Client, IntoTopicFilter};
 use crate::error::{CommandError, PublishError, TokenError};
-use crate::message::{Message, Subscription};
+use crate::message::{Listening, Message, Subscription};
 use crate::status::Calls;
 use crate::tokens::Ready;
 
@@ -151,6 +151,21 @@ impl<H, F> Responder<H, F> {
     pub fn response_topics(mut self, filter: TopicFilter) -> Self {
         self.response_topics = Some(filter);
         self
+    }
+
+    /// Returns a future that resolves when the server has answered the SUBSCRIBE: from then on there is somebody
+    /// who responds. As [`Subscription::subscribed`].
+    ///
+    /// ```
+    /// # async fn example(client: mqtt_async::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let responder = client.respond("ping", |_| async { "pong" })?;
+    /// responder.subscribed().await?;
+    /// println!("ready");
+    /// responder.await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn subscribed(&self) -> Listening {
+        self.stream.subscribed()
     }
 
     /// Returns how many messages were dropped because they came faster than they were served; see
