@@ -27,7 +27,8 @@ impl Server {
         Ok(Server { host: host.to_owned(), port, broker: None })
     }
 
-    fn embedded() -> Result<Server, Box<dyn Error>> {
+    /// Starts a broker in a thread of its own.
+    pub(crate) fn embedded() -> Result<Server, Box<dyn Error>> {
         let (broker, driver) = Broker::new(BrokerConfig::default());
         let address = broker.listen("127.0.0.1:0")?;
         println!("the embedded broker listens on mqtt://{address}");
