@@ -1,9 +1,15 @@
 //! The command line that all commands share.
 
+use std::fs;
+use std::io::{self, Read};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
 use clap::{Args, ValueEnum};
-use mqtt_async::{QoS, Version};
+use mqtt_async::{Publish, QoS, Text, TopicName, Version};
+
+use crate::failure::Failure;
 
 /// How to reach a server, and as whom.
 #[derive(Args, Clone, Debug)]
@@ -97,4 +103,118 @@ pub(crate) fn qos(text: &str) -> Result<QoS, String> {
 pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("it has to be NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Where a payload comes from.
+#[derive(Args, Debug)]
+#[group(id = "payload", required = true, multiple = false)]
+pub(crate) struct Payload {
+    /// The payload, as it stands here.
+    #[arg(short, long, value_name = "TEXT")]
+    message: Option<String>,
+
+    /// The payload is the content of a file.
+    #[arg(short, long, value_name = "PATH")]
+    file: Option<PathBuf>,
+
+    /// The payload is all that comes on standard input.
+    #[arg(short, long)]
+    stdin: bool,
+
+    /// The payload is empty; with --retain this removes what is retained.
+    #[arg(short, long = "null")]
+    null: bool,
+}
+
+impl Payload {
+    /// Returns the payload, which may take until the standard input ends.
+    pub(crate) fn read(&self) -> Result<Bytes, Failure> {
+        if let Some(message) = &self.message {
+            return Ok(Bytes::from(message.clone()));
+        }
+        if let Some(path) = &self.file {
+            let content = fs::read(path);
+            let cannot =
+                |error| Failure::usage(format_args!("cannot read {}: {error}", path.display()));
+            return content.map(Bytes::from).map_err(cannot);
+        }
+        let mut content = Vec::new();
+        if self.stdin {
+            io::stdin().lock().read_to_end(&mut content).map_err(cannot_read_stdin)?;
+        }
+        Ok(content.into())
+    }
+}
+
+pub(crate) fn cannot_read_stdin(error: io::Error) -> Failure {
+    Failure::other(format_args!("cannot read the standard input: {error}"))
+}
+
+/// What MQTT 5.0 can say of a message.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Properties (MQTT 5.0)")]
+pub(crate) struct Properties {
+    /// What the payload is, such as application/json.
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<String>,
+
+    /// Where a response is expected.
+    #[arg(long, value_name = "TOPIC")]
+    response_topic: Option<String>,
+
+    /// What a response has to bring along.
+    #[arg(long, value_name = "TEXT")]
+    correlation_data: Option<String>,
+
+    /// How long the message is worth delivering.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    expiry: Option<Duration>,
+
+    /// A User Property; may be given several times.
+    #[arg(short = 'D', long = "user-property", value_name = "NAME=VALUE", value_parser = pair)]
+    user_properties: Vec<(String, String)>,
+}
+
+impl Properties {
+    pub(crate) fn put(&self, publish: &mut Publish) -> Result<(), Failure> {
+        let text = |text: &str| Text::new(text).map_err(Failure::usage);
+        if let Some(content_type) = &self.content_type {
+            publish.properties.edit().content_type = Some(text(content_type)?);
+        }
+        if let Some(topic) = &self.response_topic {
+            publish.properties.edit().response_topic = Some(TopicName::new(topic)?);
+        }
+        if let Some(data) = &self.correlation_data {
+            publish.properties.edit().correlation_data = Some(Bytes::from(data.clone()));
+        }
+        if let Some(expiry) = self.expiry {
+            let seconds = u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX);
+            publish.properties.edit().message_expiry_interval = Some(seconds);
+        }
+        for (name, value) in &self.user_properties {
+            let property = (text(name)?, text(value)?);
+            publish.properties.edit().user_properties.push(property);
+        }
+        Ok(())
+    }
+}
+
+/// Reads a duration; a bare number is in seconds, as people know it from other clients.
+pub(crate) fn seconds_or_duration(text: &str) -> Result<Duration, humantime::DurationError> {
+    match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => humantime::parse_duration(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_number_is_in_seconds() {
+        assert_eq!(seconds_or_duration("5"), Ok(Duration::from_secs(5)));
+        assert_eq!(seconds_or_duration("1m 5s"), Ok(Duration::from_secs(65)));
+        assert!(seconds_or_duration("soon").is_err());
+    }
 }

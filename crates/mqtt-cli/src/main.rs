@@ -9,8 +9,11 @@ mod broker;
 mod connection;
 mod failure;
 mod format;
+mod look;
 mod output;
 mod publish;
+mod request;
+mod respond;
 mod signal;
 mod subscribe;
 
@@ -36,6 +39,10 @@ enum Command {
     Pub(publish::Args),
     /// Subscribes, and prints the messages.
     Sub(subscribe::Args),
+    /// Publishes a request, and prints the response.
+    Request(request::Args),
+    /// Answers requests.
+    Respond(respond::Args),
     /// Runs a small broker.
     Broker(broker::Args),
     /// Prints completions for a shell.
@@ -68,6 +75,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         Command::Pub(args) => smol::block_on(publish::run(args)),
         Command::Sub(args) => smol::block_on(subscribe::run(args)),
+        Command::Request(args) => smol::block_on(request::run(args)),
+        Command::Respond(args) => smol::block_on(respond::run(args)),
         Command::Broker(args) => smol::block_on(broker::run(args)),
         Command::Completions { shell } => {
             // Into memory first: the writer of the library panics where the pipe is broken.

@@ -1,18 +1,17 @@
 //! `mqtt sub`.
 
-use std::io::IsTerminal;
 use std::time::{Duration, SystemTime};
 
-use anstyle::{AnsiColor, Style as Colour};
 use mqtt_async::{
     FilterSubscription, Inbound, Message, QoS, RetainHandling, Subscribe, Subscription,
     SubscriptionOptions, TopicFilter, Version,
 };
 use smol::{Timer, future};
 
-use crate::args::{Connection, qos};
+use crate::args::{Connection, qos, seconds_or_duration};
 use crate::failure::{Failure, Kind};
-use crate::format::{Style, TEMPLATE_HELP, Template};
+use crate::format::TEMPLATE_HELP;
+use crate::look::LookArgs;
 use crate::output;
 use crate::signal::Interrupts;
 
@@ -38,22 +37,6 @@ pub(crate) struct Args {
     #[arg(short = 'W', long, value_name = "DURATION", value_parser = seconds_or_duration)]
     timeout: Option<Duration>,
 
-    /// How a message is printed.
-    #[arg(long, value_enum, default_value = "plain", conflicts_with_all = ["verbose", "template"])]
-    format: Style,
-
-    /// Prints the topic as well: as --format topic.
-    #[arg(short, long, conflicts_with = "template")]
-    verbose: bool,
-
-    /// Prints each message in a format of your own.
-    #[arg(short = 'F', long, value_name = "FORMAT")]
-    template: Option<Template>,
-
-    /// Ends no message with a line break.
-    #[arg(short = 'N', long)]
-    no_newline: bool,
-
     /// Prints only what is retained, and ends when nothing has come for a second, or for --timeout.
     #[arg(long, conflicts_with = "no_retained")]
     retained_only: bool,
@@ -66,9 +49,8 @@ pub(crate) struct Args {
     #[arg(long)]
     no_local: bool,
 
-    /// Colours topics: on a terminal, unless NO_COLOR is set.
-    #[arg(long, value_enum, default_value = "auto", value_name = "WHEN")]
-    color: clap::ColorChoice,
+    #[command(flatten)]
+    look: LookArgs,
 
     #[command(flatten)]
     connection: Connection,
@@ -76,23 +58,6 @@ pub(crate) struct Args {
 
 /// How many bytes are printed at once at most.
 const AT_ONCE: usize = 64 * 1024;
-
-/// Reads a duration; a bare number is in seconds, as people know it from other clients.
-fn seconds_or_duration(text: &str) -> Result<Duration, humantime::DurationError> {
-    match text.parse() {
-        Ok(seconds) => Ok(Duration::from_secs(seconds)),
-        Err(_) => humantime::parse_duration(text),
-    }
-}
-
-/// How messages look.
-struct Look {
-    template: Template,
-    newline: bool,
-    coloured: bool,
-    /// Whether bytes that would move the cursor or worse are made visible.
-    escaped: bool,
-}
 
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let subscribe = args.subscribe()?;
@@ -146,26 +111,8 @@ impl Args {
         Ok(subscribe)
     }
 
-    fn look(&self) -> Look {
-        let terminal = std::io::stdout().is_terminal();
-        let style = if self.verbose { Style::Topic } else { self.format };
-        let coloured = match self.color {
-            clap::ColorChoice::Always => true,
-            clap::ColorChoice::Never => false,
-            clap::ColorChoice::Auto => {
-                terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-            }
-        };
-        Look {
-            template: self.template.clone().unwrap_or_else(|| style.into()),
-            newline: !self.no_newline,
-            coloured,
-            escaped: terminal,
-        }
-    }
-
     async fn print(&self, messages: &mut Subscription) -> Result<(), Failure> {
-        let look = self.look();
+        let look = self.look.look();
         messages.subscribed().await?;
         let mut left = self.count.unwrap_or(u64::MAX);
         let mut out = Vec::new();
@@ -209,71 +156,5 @@ impl Args {
             Err(Failure::new(Kind::Timeout, what))
         };
         future::or(async { Ok(messages.next().await) }, late).await
-    }
-}
-
-impl Look {
-    fn write(&self, message: &Message, now: SystemTime, out: &mut Vec<u8>) {
-        let mut line = Vec::new();
-        self.template.write(message, now, &mut line);
-        if self.escaped {
-            line = escape(&line);
-        }
-        if self.coloured {
-            let colour = colour(message.topic());
-            out.extend_from_slice(colour.render().to_string().as_bytes());
-            out.append(&mut line);
-            out.extend_from_slice(colour.render_reset().to_string().as_bytes());
-        } else {
-            out.append(&mut line);
-        }
-        if self.newline {
-            out.push(b'\n');
-        }
-    }
-}
-
-/// Makes visible what a terminal would obey. What is no UTF-8 becomes a replacement character.
-fn escape(bytes: &[u8]) -> Vec<u8> {
-    let mut text = String::with_capacity(bytes.len());
-    for char in String::from_utf8_lossy(bytes).chars() {
-        match char {
-            '\n' | '\t' => text.push(char),
-            char if char.is_control() => text.extend(char.escape_default()),
-            char => text.push(char),
-        }
-    }
-    text.into_bytes()
-}
-
-/// Returns a colour that is the same for the same topic.
-fn colour(topic: &str) -> Colour {
-    const COLOURS: [AnsiColor; 6] = [
-        AnsiColor::Green,
-        AnsiColor::Yellow,
-        AnsiColor::Blue,
-        AnsiColor::Magenta,
-        AnsiColor::Cyan,
-        AnsiColor::BrightBlue,
-    ];
-    let sum =
-        topic.bytes().fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-    Colour::new().fg_color(COLOURS.get(sum % COLOURS.len()).copied().map(Into::into))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_terminal_obeys_no_payload() {
-        assert_eq!(escape(b"a\tb\n\x1b[2J\x07\xff"), "a\tb\n\\u{1b}[2J\\u{7}\u{fffd}".as_bytes());
-    }
-
-    #[test]
-    fn a_bare_number_is_in_seconds() {
-        assert_eq!(seconds_or_duration("5"), Ok(Duration::from_secs(5)));
-        assert_eq!(seconds_or_duration("1m 5s"), Ok(Duration::from_secs(65)));
-        assert!(seconds_or_duration("soon").is_err());
     }
 }
