@@ -44,7 +44,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
-    let mut publish = Publish::new(TopicName::new(&args.topic)?, args.payload.read()?).qos(args.qos);
+    let mut publish =
+        Publish::new(TopicName::new(&args.topic)?, args.payload.read()?).qos(args.qos);
     args.properties.put(&mut publish)?;
     let mut interrupts = Interrupts::new()?;
     let connecting = args.connection.prepare(args.connection.config()?).connect();

@@ -312,6 +312,47 @@ fn a_lost_connection_is_made_again() {
     assert_eq!(end(sub), (Some(0), "there you are\n".to_owned()));
 }
 
+/// Begins to respond, and waits until the broker knows.
+fn respond(world: &World, args: &[&str]) -> Child {
+    let child = world.mqtt(&[&["respond"], args].concat()).spawn().unwrap();
+    world.until(|stats| stats.subscriptions == 2);
+    child
+}
+
+#[cfg(unix)]
+#[test]
+fn a_request_has_its_response() {
+    let world = World::new();
+    for (answer, expected) in [
+        (&["-m", "21.5"][..], "21.5\n"),
+        (&["--echo"], "what?\n"),
+        (&["--", "sh", "-c", "cat; echo \" $MQTT_TOPIC\""], "what? ask/me\n\n"),
+    ] {
+        for version in ["5", "3.1.1"] {
+            // The requests of 3.1.1 are understood by a responder of 5.0.
+            let mut responder = respond(&world, &[&["-t", "ask/+"], answer].concat());
+            let got = world.ok(&["request", "-t", "ask/me", "-m", "what?", "-V", version]);
+            assert_eq!(got, expected, "{answer:?} {version}");
+            interrupt(&responder);
+            assert_eq!(responder.wait().unwrap().code(), Some(0));
+            world.until(|stats| stats.connections == 0);
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_request_without_a_response_is_told() {
+    let world = World::new();
+    let nobody = world.run(&["request", "-t", "ask", "-m", "what?"]);
+    assert_eq!(nobody.status.code(), Some(5), "{}", stderr(&nobody));
+    let mut responder = respond(&world, &["-t", "ask", "--quiet", "--", "false"]);
+    let late = world.run(&["request", "-t", "ask", "-m", "what?", "-W", "200ms"]);
+    assert_eq!(late.status.code(), Some(6), "{}", stderr(&late));
+    interrupt(&responder);
+    assert!(responder.wait().unwrap().success());
+}
+
 #[test]
 fn completions_are_printed() {
     for shell in ["bash", "zsh", "fish"] {
