@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 mod args;
+mod bench;
 mod broker;
 mod connection;
 mod failure;
@@ -43,6 +44,8 @@ enum Command {
     Request(request::Args),
     /// Answers requests.
     Respond(respond::Args),
+    /// Measures a server.
+    Bench(bench::Args),
     /// Runs a small broker.
     Broker(broker::Args),
     /// Prints completions for a shell.
@@ -77,6 +80,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Sub(args) => smol::block_on(subscribe::run(args)),
         Command::Request(args) => smol::block_on(request::run(args)),
         Command::Respond(args) => smol::block_on(respond::run(args)),
+        Command::Bench(args) => smol::block_on(bench::run(args)),
         Command::Broker(args) => smol::block_on(broker::run(args)),
         Command::Completions { shell } => {
             // Into memory first: the writer of the library panics where the pipe is broken.

@@ -354,6 +354,40 @@ fn a_request_without_a_response_is_told() {
 }
 
 #[test]
+fn a_measurement_counts_everything_and_is_drawn() {
+    let world = World::new();
+    let path = std::env::temp_dir().join(format!("mqtt-cli-{}.svg", std::process::id()));
+    for (mode, done) in [("publish", 60), ("subscribe", 60), ("roundtrip", 60), ("connections", 3)]
+    {
+        for qos in ["0", "2"] {
+            let args = ["bench", mode, "-c", "3", "-n", "20", "-q", qos, "--output", "json"];
+            let printed = world.ok(&[&args[..], &["--svg", path.to_str().unwrap()]].concat());
+            let result: serde_json::Value = serde_json::from_str(&printed).unwrap();
+            assert_eq!(
+                (&result["mode"], &result["done"]),
+                (&mode.into(), &done.into()),
+                "{printed}"
+            );
+            assert!(result["per_second"].as_f64().unwrap() > 0.0, "{printed}");
+            let latency = |name: &str| result["latency_us"][name].as_f64().unwrap();
+            assert!(
+                latency("p50") <= latency("p99") && latency("p99") <= latency("max"),
+                "{printed}"
+            );
+            let drawn = std::fs::read_to_string(&path).unwrap();
+            assert!(drawn.starts_with("<svg") && drawn.contains("a second"), "{mode}");
+        }
+    }
+    std::fs::remove_file(path).unwrap();
+    let text = world.ok(&["bench", "publish", "-n", "5"]);
+    assert!(
+        text.starts_with("publish: 5 of 5 messages of 64 bytes at QoS 1, clients: 1, "),
+        "{text}"
+    );
+    assert_eq!(world.run(&["bench", "publish", "-n", "0"]).status.code(), Some(2));
+}
+
+#[test]
 fn completions_are_printed() {
     for shell in ["bash", "zsh", "fish"] {
         let output = mqtt(&["completions", shell]).output().unwrap();
