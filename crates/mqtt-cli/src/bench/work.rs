@@ -2,16 +2,19 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use mqtt_async::{Publish, PublishError, Publishing, QoS, Subscription, TopicName};
-use smol::Executor;
+use smol::{Executor, Timer};
 
 use super::tally::Tally;
 use super::{Mode, Options};
 use crate::connection::Session;
 use crate::failure::Failure;
+
+/// How long a silence is the end.
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// Runs all clients until each has done its part.
 pub(super) async fn all(
@@ -139,7 +142,7 @@ fn stamped(since: Instant, size: usize) -> Bytes {
 
 fn stamp(since: Instant, payload: &[u8]) -> Option<Instant> {
     let nanos = u64::from_be_bytes(*payload.first_chunk()?);
-    since.checked_add(std::time::Duration::from_nanos(nanos))
+    since.checked_add(Duration::from_nanos(nanos))
 }
 
 async fn roundtrip(
@@ -215,6 +218,20 @@ async fn subscribe(
         }
         Ok::<(), Failure>(())
     });
-    join(executor, parts).await?;
-    publishing.await
+    // At QoS 0 some may be lost, and nobody would ever say so.
+    let published = async {
+        publishing.await?;
+        silence(tally).await;
+        Ok(())
+    };
+    smol::future::or(join(executor, parts), published).await
+}
+
+/// Waits until nothing has come for a while.
+async fn silence(tally: &Tally) {
+    let mut before = None;
+    while before != Some(tally.done()) {
+        before = Some(tally.done());
+        Timer::after(SILENCE).await;
+    }
 }
