@@ -258,6 +258,28 @@ impl<R: Role> Session<R> {
         self.core.publish(publish, now)
     }
 
+    /// Puts a message of QoS 0 straight into the output buffer, if it may leave at once: nothing waits before
+    /// it, there is room in the buffer, and the peer permits it. `None`: [`publish`](Session::publish) it.
+    ///
+    /// This is the cheap way for many messages. They never count against [`Bounds`], cannot be taken back,
+    /// and may overtake acknowledgements. The buffer has to be that of
+    /// [`poll_transmit`](Session::poll_transmit), which is to be called before it is written.
+    ///
+    /// ```
+    /// # use mqtt_proto::{Client, Publish, PublishError, Session, Token, TxBuf, Instant};
+    /// # fn send(session: &mut Session<Client>, publish: Publish, out: &mut TxBuf, now: Instant)
+    /// # -> Result<Token, PublishError> {
+    /// match session.send_now(&publish, out) {
+    ///     Some(token) => Ok(token),
+    ///     None => session.publish(publish, now),
+    /// }
+    /// # }
+    /// ```
+    #[inline]
+    pub fn send_now(&mut self, publish: &Publish, out: &mut TxBuf) -> Option<Token> {
+        self.core.send_now(publish, out)
+    }
+
     /// Takes a message back that was never put on a wire, and returns it; its token has no outcome.
     ///
     /// Takes time linear in the number of waiting messages.

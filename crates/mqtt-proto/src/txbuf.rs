@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::fmt;
+use core::{fmt, mem};
 
 use bytes::{Buf, Bytes};
 
@@ -43,6 +43,8 @@ pub struct TxBuf {
     limit: usize,
     /// How much was ever taken out: by it a session sees whether writing gets on.
     progress: u64,
+    /// How much of what was handed over is not written yet.
+    away: usize,
     /// Whether something was thrown away: it is empty then, and nothing of it was written.
     torn: bool,
 }
@@ -78,6 +80,7 @@ impl TxBuf {
             len: 0,
             limit,
             progress: 0,
+            away: 0,
             torn: false,
         }
     }
@@ -96,15 +99,50 @@ impl TxBuf {
 
     /// Tells whether enough waits to be sent: a session then holds further packets back.
     ///
-    /// It is no bound: the packet that fills the buffer may be larger than what was left.
+    /// It is no bound: the packet that fills the buffer may be larger than what was left. What was handed
+    /// over and is not written counts.
     #[inline]
     pub const fn is_full(&self) -> bool {
-        self.len >= self.limit
+        self.unwritten() >= self.limit
     }
 
-    /// Throws everything away, as when the connection is gone.
+    /// Moves all that waits to another buffer, if that is empty, to be written from there.
+    ///
+    /// This is for whoever writes without holding the lock that keeps the session: the session goes on with
+    /// this buffer meanwhile. Say what has been written with [`written`](TxBuf::written).
+    ///
+    /// ```
+    /// use bytes::Buf;
+    /// use mqtt_proto::{Packet, TxBuf, Version, codec};
+    ///
+    /// let (mut out, mut link) = (TxBuf::new(), TxBuf::new());
+    /// codec::encode(&Packet::PingReq, Version::V5, &mut out)?;
+    /// out.hand_over(&mut link);
+    /// assert_eq!((out.len(), link.len()), (0, 2));
+    /// link.advance(2);
+    /// out.written(2);
+    /// # Ok::<(), mqtt_proto::EncodeError>(())
+    /// ```
+    pub fn hand_over(&mut self, to: &mut TxBuf) {
+        if to.len == 0 {
+            mem::swap(&mut self.scratch, &mut to.scratch);
+            mem::swap(&mut self.payloads, &mut to.payloads);
+            (to.taken, to.len) = (mem::take(&mut self.taken), mem::take(&mut self.len));
+            self.away += to.len;
+        }
+    }
+
+    /// Tells that so many bytes of what was handed over have been written.
+    pub fn written(&mut self, count: usize) {
+        let count = count.min(self.away);
+        self.away -= count;
+        self.progress = self.progress.wrapping_add(count as u64);
+    }
+
+    /// Throws everything away, as when the connection is gone; also what was handed over counts as lost.
     pub fn clear(&mut self) {
-        self.torn |= !self.is_empty();
+        self.torn |= self.unwritten() > 0;
+        self.away = 0;
         self.payloads.clear();
         self.len = 0;
         self.run_empty();
@@ -126,16 +164,22 @@ impl TxBuf {
         self.progress
     }
 
-    /// Tells whether all that was ever put in has been taken out.
+    /// Returns how many bytes are not written yet, here or where they were handed over to.
+    #[inline]
+    pub(crate) const fn unwritten(&self) -> usize {
+        self.len + self.away
+    }
+
+    /// Tells whether all that was ever put in has been written.
     #[inline]
     pub(crate) const fn is_written(&self) -> bool {
-        self.is_empty() && !self.torn
+        self.unwritten() == 0 && !self.torn
     }
 
     /// Returns the place behind the last byte, counted from the first byte that was ever taken out.
     #[inline]
     pub(crate) const fn end(&self) -> u64 {
-        self.progress.wrapping_add(self.len as u64)
+        self.progress.wrapping_add(self.unwritten() as u64)
     }
 
     #[inline]

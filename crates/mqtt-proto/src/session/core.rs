@@ -25,6 +25,7 @@ use crate::time::Instant;
 use crate::txbuf::TxBuf;
 use crate::types::{PacketId, PacketType, QoS, Token, Version};
 
+mod direct;
 mod receive;
 mod transmit;
 

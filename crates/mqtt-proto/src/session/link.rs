@@ -71,6 +71,8 @@ pub(super) struct Link {
     pub(super) reauthenticating: bool,
     /// When something was last sent.
     pub(super) sent_at: Instant,
+    /// Whether something was sent that `sent_at` does not know of, because nobody said what time it was.
+    pub(super) sent_between: bool,
     /// How far writing had got when it was last looked at.
     pub(super) write_progress: u64,
     /// Whether Reason Strings and User Properties may stand in any packet (MQTT-3.1.2-29).
@@ -105,6 +107,7 @@ impl Link {
             auth_owed: false,
             reauthenticating: false,
             sent_at: Instant::EPOCH,
+            sent_between: false,
             write_progress: 0,
             problem_information: true,
             ping_due: false,

@@ -21,6 +21,7 @@ use crate::txbuf::TxBuf;
 use crate::types::{PacketId, QoS, Token};
 
 mod answers;
+mod direct;
 mod given_up;
 mod probe;
 mod requests;
@@ -295,7 +296,9 @@ impl Outbound {
                             return false;
                         }
                     }
-                    encode_new(&mut queued.publish, header, &mut sending.aliases, wire, out)
+                    adapt(&mut queued.publish, wire).and_then(|()| {
+                        encode_new(&queued.publish, header, &mut sending.aliases, wire, out)
+                    })
                 }
             };
             let Some(Queued { publish, expires, size, id: recorded, .. }) = self.queue.pop_front()
@@ -378,14 +381,9 @@ fn remaining(expires: Instant, now: Instant) -> u32 {
     u32::try_from(seconds).unwrap_or(u32::MAX).max(1)
 }
 
-/// Encodes a message, unless this connection does not permit it.
+/// Leaves out of a message what the version does not have.
 #[inline]
-fn encode(
-    publish: &mut Publish,
-    header: &PublishHeader,
-    wire: &Wire<'_>,
-    out: &mut TxBuf,
-) -> Result<(), Failure> {
+fn adapt(publish: &mut Publish, wire: &Wire<'_>) -> Result<(), Failure> {
     if !wire.version.is_v5()
         && let Some(fields) = publish.properties.get()
     {
@@ -395,6 +393,17 @@ fn encode(
         }
         publish.properties = PublishProperties::default();
     }
+    Ok(())
+}
+
+/// Encodes a message, unless this connection does not permit it.
+#[inline]
+fn encode(
+    publish: &Publish,
+    header: &PublishHeader,
+    wire: &Wire<'_>,
+    out: &mut TxBuf,
+) -> Result<(), Failure> {
     if let Some(what) = wire.limits.lacks_for_publish(publish) {
         return Err(Failure::NotSupported(what));
     }
@@ -407,7 +416,7 @@ fn encode(
 /// Encodes a message for the first time: then it may have a Topic Alias.
 #[inline]
 fn encode_new(
-    publish: &mut Publish,
+    publish: &Publish,
     mut header: PublishHeader,
     aliases: &mut Aliases,
     wire: &Wire<'_>,

@@ -13,6 +13,7 @@ mod alias;
 mod alias_out;
 mod auth;
 mod connect;
+mod direct;
 mod flow;
 mod fuzzed;
 mod given_up;

@@ -1,6 +1,7 @@
 //! What goes out: commands that wait, and the order in which packets leave.
 
 use alloc::boxed::Box;
+use core::mem;
 
 use super::{Connection, Core, SessionState};
 use crate::codec;
@@ -129,14 +130,15 @@ impl Core {
                     _ => self.end(reason),
                 }
             }
-            if out.len() > before {
+            let between = self.link_mut().is_some_and(|link| mem::take(&mut link.sent_between));
+            if out.len() > before || between {
                 self.sent(now);
             }
             // Also without a byte: messages may have expired, or be too large for this connection.
             self.make_writable();
             self.watch_writing(out, now);
         }
-        for (version, packet) in core::mem::take(&mut self.last_words) {
+        for (version, packet) in mem::take(&mut self.last_words) {
             let _ = codec::encode(&packet, version, out);
         }
         out.len() > before
@@ -147,14 +149,14 @@ impl Core {
     fn is_write_stalled(&mut self, out: &TxBuf, now: Instant) -> bool {
         let Some(link) = self.link_mut() else { return false };
         let due = link.timers.take_due(Timer::Write, now);
-        due && !out.is_empty() && link.write_progress == out.progress()
+        due && out.unwritten() > 0 && link.write_progress == out.progress()
     }
 
     /// Watches the output buffer for as long as there is something in it.
     fn watch_writing(&mut self, out: &TxBuf, now: Instant) {
         let timeout = self.settings.write_timeout;
         let Some(link) = self.link_mut() else { return };
-        if out.is_empty() {
+        if out.unwritten() == 0 {
             link.timers.stop(Timer::Write);
         } else if link.write_progress != out.progress() || !link.timers.is_set(Timer::Write) {
             link.write_progress = out.progress();

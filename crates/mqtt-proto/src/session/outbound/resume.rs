@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use super::{Exchange, InFlight, Outbound, Queued, Release, Sending, encode, remaining};
+use super::{Exchange, InFlight, Outbound, Queued, Release, Sending, adapt, encode, remaining};
 use crate::codec::{self, PublishHeader};
 use crate::packet::{Ack, Packet};
 use crate::reason::ReasonCode;
@@ -211,7 +211,7 @@ impl Outbound {
                         message_expiry_interval: expires.map(|at| remaining(at, now)),
                         ..PublishHeader::default()
                     };
-                    match encode(publish, &header, wire, out) {
+                    match adapt(publish, wire).and_then(|()| encode(publish, &header, wire, out)) {
                         Ok(()) => {
                             entry.link = wire.link;
                             sending.open += 1;
