@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use mqtt_proto::{
     Accept, Client, CloseReason, CommandError, ConnAck, Disconnect, Event, Instant, Phase,
-    PublishError, QoS, ReasonCode, RequestId, Role, Server, Session, SessionState, Stats, StoreKey,
-    Subscribe, Subscription, TopicFilter, Unsubscribe, Version,
+    PublishError, QoS, ReasonCode, RequestId, Role, Server, Session, SessionState, Subscribe,
+    Subscription, TopicFilter, Unsubscribe, Version,
 };
 
 use crate::held::{at_rest, within};
