@@ -216,6 +216,10 @@ impl Inbound {
             self.held.remove(&packet_id);
             arrivals.unanswered = arrivals.unanswered.saturating_sub(1);
         } else {
+            if !v5 {
+                // It may have been a refusal; what was said stays said, also on a connection of MQTT 5.0.
+                held.answer = Some((reason, AckProperties::NONE));
+            }
             held.answered = true;
             stored = *held.stored.get_or_insert_with(|| journal.taken(packet_id));
             held.queued = false;

@@ -131,7 +131,7 @@ fn whatever_the_connection_lacks_the_identifier_stays_taken_and_nothing_else() {
 }
 
 /// Lets the next connection have that version.
-fn switch(solo: &mut Solo<Client>, version: Version) {
+pub fn switch(solo: &mut Solo<Client>, version: Version) {
     solo.eof();
     solo.events();
     solo.version = version;
@@ -273,7 +273,7 @@ fn a_server_keeps_the_identifier_as_well() {
 }
 
 /// Stores all that the session has handed out.
-fn store(disk: &mut Disk, session: &mut Session<Client>) {
+pub fn store(disk: &mut Disk, session: &mut Session<Client>) {
     disk.write(session);
     while let Some(seq) = disk.sync_one() {
         session.handle_stored(seq);

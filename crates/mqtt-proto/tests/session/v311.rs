@@ -5,8 +5,10 @@ use mqtt_proto::{
     QoS, ReasonCode, ServerConfig, SubAck, Version,
 };
 
+use crate::given_up::{store, switch};
 use crate::pair::{CHUNKS, Pair, VERSIONS, durable, message, published, subscribe};
 use crate::solo::{Solo, ack, connect_packet, id, publish_bytes, secs, text};
+use crate::store::Disk;
 
 const OLD: [Version; 2] = [Version::V31, Version::V311];
 
@@ -219,4 +221,33 @@ fn nothing_of_a_session_of_clean_session_1_is_used_again() {
         pair.reconnect();
         assert!(published(ReasonCode::SUCCESS)(&pair.outcome(token)));
     }
+}
+
+// Found by the simulator: the answer of 3.1.1 was on record, and the error that followed it in 5.0 left the
+// record behind.
+// class: 17
+#[test]
+fn what_pubrec_has_said_in_one_version_it_says_in_the_other() {
+    let mut config = durable(Version::V311);
+    config.journal = true;
+    let mut disk = Disk::default();
+    let mut solo = Solo::accepted(config, ConnAck::default());
+    let publish = message("a", "x", QoS::ExactlyOnce);
+    solo.feed_publish(&publish, 9, false);
+    let message = solo.messages().remove(0);
+    solo.session.ack(message.ack.unwrap(), ReasonCode::QUOTA_EXCEEDED);
+    for version in [Version::V311, Version::V5, Version::V311] {
+        store(&mut disk, &mut solo.session);
+        assert_eq!(solo.sent(), [Packet::PubRec(ack(9))], "{version}");
+        assert_eq!(disk.durable.len(), 1);
+        let next = if version.is_v5() { Version::V311 } else { Version::V5 };
+        switch(&mut solo, next);
+        solo.resume();
+        solo.events();
+        solo.feed_publish(&publish, 9, true);
+    }
+    store(&mut disk, &mut solo.session);
+    solo.feed(&Packet::PubRel(ack(9)));
+    store(&mut disk, &mut solo.session);
+    assert!(disk.durable.is_empty() && solo.session.stats() == Default::default());
 }
