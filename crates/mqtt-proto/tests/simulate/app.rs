@@ -28,6 +28,8 @@ pub struct Habits {
     sizes: &'static [usize],
     expires: u64,
     retained: u64,
+    /// Of a hundred messages: how many have a property that only MQTT 5.0 has.
+    typed: u64,
 }
 
 const ALL: &[QoS] = &[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
@@ -42,7 +44,14 @@ impl Habits {
             sizes: random.pick(&[&[8, 9, 20][..], &[8, 60, 200], &[8, 130, 3000]]),
             expires: random.pick(&[0, 0, 20]),
             retained: random.pick(&[0, 0, 20]),
+            typed: 0,
         }
+    }
+
+    /// Lets messages have properties of MQTT 5.0.
+    pub fn typed(mut self, random: &mut Random) -> Habits {
+        self.typed = random.pick(&[0, 20]);
+        self
     }
 
     pub fn is_prompt(&self, random: &mut Random) -> bool {
@@ -62,6 +71,9 @@ impl Habits {
         let content = payload(number, random.pick(self.sizes));
         let mut publish = Publish::new(topic, content).qos(random.pick(self.qos));
         publish.retain = random.chance(self.retained);
+        if random.chance(self.typed) {
+            publish.properties.edit().content_type = Some(Text::new("t").expect("a text"));
+        }
         if random.chance(self.expires) {
             publish.properties.edit().message_expiry_interval = Some(random.range(1, 20) as u32);
         }
@@ -110,12 +122,26 @@ pub fn client(name: usize, random: &mut Random) -> ClientConfig {
     config.topic_aliases = aliases(random);
     config.first_packet_id =
         PacketId::new(random.pick(&[1, 2, 65_530, 65_534, 65_535])).expect("not zero");
-    if version.is_v5() && random.chance(90) {
-        let expiry = random.pick(&[0, 5, 3600, 3600, u32::MAX, u32::MAX]);
-        config.connect.session_expiry_interval = Some(expiry);
-    }
     vary_client(&mut config, random);
     config
+}
+
+/// The Session Expiry Interval of a client's 5.0 connections.
+pub fn session_expiry(random: &mut Random) -> Option<u32> {
+    let expiry = random.pick(&[0, 5, 3600, 3600, u32::MAX, u32::MAX]);
+    random.chance(90).then_some(expiry)
+}
+
+/// The next connection is of that version.
+pub fn speak(config: &mut ClientConfig, version: Version, session_expiry: Option<u32>) {
+    config.version = version;
+    let connect = &mut config.connect;
+    connect.session_expiry_interval = session_expiry.filter(|_| version.is_v5());
+    if !version.is_v5() {
+        connect.receive_maximum = None;
+        connect.topic_alias_maximum = None;
+        connect.maximum_packet_size = None;
+    }
 }
 
 /// What a client may change from one connection to the next.

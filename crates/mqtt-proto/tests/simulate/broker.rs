@@ -49,12 +49,11 @@ impl Node {
         // Who still has the old connection is taken over.
         self.old = None;
         let since = self.record.since.unwrap_or(now);
-        let expired = match (self.version.is_v5(), self.record.expiry) {
-            (true, None | Some(0)) => true,
-            (true, Some(u32::MAX)) | (false, Some(_)) => false,
-            (true, Some(seconds)) => now.since(since).as_secs() >= seconds.into(),
-            // Here 3.x: a session of Clean Session 1 ends with its connection.
-            (false, None) => true,
+        let expired = match self.record.expiry {
+            // In 3.x a session of Clean Session 1 ends with its connection.
+            None | Some(0) => true,
+            Some(u32::MAX) => false,
+            Some(seconds) => now.since(since).as_secs() >= seconds.into(),
         };
         // MQTT 3.1 cannot tell the client that it has begun a new one.
         let confirmed = self.record.confirmed || self.version == Version::V31;

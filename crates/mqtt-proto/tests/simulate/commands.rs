@@ -9,7 +9,7 @@ use mqtt_proto::{
 use crate::app;
 use crate::disk::Disk;
 use crate::node::{Node, Peer, SIDES, Side, peer};
-use crate::oracle::{Check, Fault, ensure, memory_is_bounded};
+use crate::oracle::{Check, Fault, ensure, is_typed, memory_is_bounded};
 use crate::random::Random;
 
 impl Node {
@@ -20,7 +20,11 @@ impl Node {
         let expiry = publish.properties.get().and_then(|fields| fields.message_expiry_interval);
         let expires = expiry.map(|s| now + std::time::Duration::from_secs(s.into()));
         let permits = self.flow(from).permits;
-        let permitted = permits.takes(publish.qos, publish.retain);
+        let mut permitted = permits.takes(publish.qos, publish.retain, is_typed(&publish));
+        if from == Side::Client && !self.version.is_v5() {
+            // The version counts from CONNECT on.
+            permitted &= !is_typed(&publish);
+        }
         match peer!(self, from, peer => peer.session.publish(publish.clone(), now)) {
             Ok(token) => {
                 self.tally.published += 1;
@@ -114,6 +118,10 @@ impl Node {
 
     /// The next connection has other limits.
     pub fn vary(&mut self, random: &mut Random) {
+        if self.mixes {
+            let version = random.pick(&[Version::V311, Version::V5]);
+            app::speak(&mut self.client.config, version, self.session_expiry);
+        }
         app::vary_client(&mut self.client.config, random);
         let mut config = self.client.config.clone();
         let current = self.client.session.config_mut();
@@ -189,6 +197,7 @@ impl Node {
             conn.up.cut(kept);
         }
         let peer = &mut self.client;
+        self.version = peer.config.version;
         (peer.opened, peer.closed) = (0, 0);
         peer.todo.clear();
         self.client_ended = false;

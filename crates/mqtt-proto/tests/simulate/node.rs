@@ -54,7 +54,11 @@ pub struct Record {
 
 pub struct Node {
     pub name: usize,
+    /// That of the client's last connection.
     pub version: Version,
+    /// Whether connections are now of MQTT 5.0 and now of 3.1.1.
+    pub mixes: bool,
+    pub session_expiry: Option<u32>,
     pub client: Peer<Client>,
     /// The session whose CONNECT was accepted last.
     pub server: Peer<Server>,
@@ -95,16 +99,27 @@ pub(crate) use peer;
 
 impl Node {
     pub fn new(name: usize, random: &mut Random) -> Node {
-        let config = app::client(name, random);
+        let mut config = app::client(name, random);
         let server = app::server(random);
+        let version = config.version;
+        let session_expiry = app::session_expiry(random);
+        app::speak(&mut config, version, session_expiry);
+        let mixes = version != Version::V31 && random.chance(20);
+        let habits = |random: &mut Random, server: bool| match mixes || server || version.is_v5() {
+            true => Habits::new(random).typed(random),
+            false => Habits::new(random),
+        };
+        let (client_habits, server_habits) = (habits(random, false), habits(random, true));
         Node {
             name,
-            version: config.version,
+            version,
+            mixes,
+            session_expiry,
             client: Peer {
                 session: Session::new(config.clone()),
                 disk: Disk::default(),
                 journal: config.journal,
-                habits: Habits::new(random),
+                habits: client_habits,
                 todo: Vec::new(),
                 max_in_flight: config.max_in_flight,
                 opened: 0,
@@ -115,7 +130,7 @@ impl Node {
                 session: Session::new(server.clone()),
                 disk: Disk::default(),
                 journal: server.journal,
-                habits: Habits::new(random),
+                habits: server_habits,
                 todo: Vec::new(),
                 max_in_flight: server.max_in_flight,
                 opened: 0,
@@ -165,6 +180,7 @@ impl Node {
             self.old = previous.filter(|conn| conn.server_open);
         }
         let limit = random.pick(&[1, 100, 64 * 1024]);
+        self.version = self.client.session.config().version;
         self.current = Some(Conn::new(self.version, limit));
         self.client.session.handle_open(now);
         self.client.opened += 1;
@@ -365,7 +381,8 @@ impl Node {
                 let resends = self.client.session.config().resend_lost_qos2;
                 let clean = self.client_cleans();
                 let lost = self.is_lost(clean, resumed);
-                let ended = std::mem::replace(&mut self.client_ended, clean);
+                let ends = clean && !self.version.is_v5();
+                let ended = std::mem::replace(&mut self.client_ended, ends);
                 if lost {
                     let keeps = !self.version.is_v5() && !clean && !ended;
                     self.up.session_lost(keeps, resends);
@@ -498,7 +515,9 @@ impl Node {
         let todo = peer!(self, side, peer => peer.todo.remove(index));
         let reason = if todo.refuse { app::refusal(random) } else { ReasonCode::SUCCESS };
         peer!(self, side, peer => peer.session.ack(todo.ack, reason));
-        let error = todo.refuse && self.version.is_v5();
+        // In MQTT 3.x a message cannot be refused; which version the answer will be in is not sure yet.
+        let error = todo.refuse && (self.version.is_v5() || self.mixes);
+        let taken = !todo.refuse || self.mixes || !self.version.is_v5();
         self.tally.refused += u64::from(error);
         let from = if side == Side::Client { Side::Server } else { Side::Client };
         let on_old = side == Side::Server && self.pending.is_some();
@@ -508,7 +527,7 @@ impl Node {
             let lane = if from == Side::Client { &mut conn.up } else { &mut conn.down };
             &mut lane.watch
         });
-        self.flow(from).answer(watch, todo.ack, error);
+        self.flow(from).answer(watch, todo.ack, error, taken);
         *(if on_old { &mut self.old } else { &mut self.current }) = conn;
     }
 }

@@ -13,7 +13,7 @@ use mqtt_proto::{
 };
 
 use crate::disk::Disk;
-use crate::wire::Watch;
+use crate::wire::{Watch, has_type};
 
 /// A rule that was broken.
 #[derive(Debug)]
@@ -50,6 +50,9 @@ pub enum End {
 pub struct Entry {
     pub qos: QoS,
     retain: bool,
+    typed: bool,
+    /// Whether it was sent in MQTT 3.x, where a message has no properties.
+    pub plain: bool,
     topic: String,
     payload: usize,
     expires: Option<Instant>,
@@ -111,18 +114,25 @@ impl Owner {
 pub struct Permits {
     pub qos: QoS,
     pub retain: bool,
+    /// Properties that only MQTT 5.0 has.
+    pub properties: bool,
 }
 
 impl Default for Permits {
     fn default() -> Permits {
-        Permits { qos: QoS::ExactlyOnce, retain: true }
+        Permits { qos: QoS::ExactlyOnce, retain: true, properties: true }
     }
 }
 
 impl Permits {
-    pub fn takes(self, qos: QoS, retain: bool) -> bool {
-        qos <= self.qos && (self.retain || !retain)
+    pub fn takes(self, qos: QoS, retain: bool, typed: bool) -> bool {
+        qos <= self.qos && (self.retain || !retain) && (self.properties || !typed)
     }
+}
+
+/// Whether a message has a property that only MQTT 5.0 has.
+pub fn is_typed(publish: &Publish) -> bool {
+    publish.properties.get().is_some_and(|fields| fields.content_type.is_some())
 }
 
 /// A QoS 2 exchange at the receiver.
@@ -178,6 +188,8 @@ impl Flow {
         let entry = Entry {
             qos: publish.qos,
             retain: publish.retain,
+            typed: is_typed(publish),
+            plain: false,
             topic: publish.topic.as_str().to_owned(),
             payload: publish.payload.len(),
             expires,
@@ -393,7 +405,8 @@ impl Flow {
         };
         let kept = publish.topic() == entry.topic
             && publish.qos() == entry.qos
-            && publish.payload_bytes() == payload(number, entry.payload);
+            && publish.payload_bytes() == payload(number, entry.payload)
+            && (has_type(publish) == entry.typed || entry.plain);
         ensure!(kept, "content_is_kept", "{number} {entry:?} {publish:?}");
         ensure!(entry.end != End::Cancelled, "what_is_cancelled_is_not_sent", "{number} {entry:?}");
         entry.deliveries += 1;
@@ -430,7 +443,13 @@ impl Flow {
     }
 
     /// The receiver's application answers; tells whether the answer counts.
-    pub fn answer(&mut self, watch: Option<&mut Watch>, ack: AckId, error: bool) -> bool {
+    pub fn answer(
+        &mut self,
+        watch: Option<&mut Watch>,
+        ack: AckId,
+        error: bool,
+        taken: bool,
+    ) -> bool {
         let held = self.held.values_mut().find(|held| held.ack == Some(ack));
         let (number, slot) = match held {
             Some(held) => (held.number, &mut held.answer),
@@ -448,9 +467,8 @@ impl Flow {
             // Refused is not delivered: if the answer is lost, the message comes again.
             entry.refused = true;
             entry.uncount();
-        } else {
-            entry.taken = true;
         }
+        entry.taken |= taken;
         true
     }
 
@@ -516,7 +534,7 @@ fn failure_has_a_cause(
         Failure::NotWritten => entry.qos == QoS::AtMostOnce && entry.sent,
         Failure::Expired => !entry.sent && entry.expires.is_some_and(|at| at <= now),
         Failure::TooLarge { size, limit } => *size > *limit as usize,
-        Failure::NotSupported(_) => !permits.takes(entry.qos, entry.retain),
+        Failure::NotSupported(_) => !permits.takes(entry.qos, entry.retain, entry.typed),
         _ => false,
     };
     ensure!(cause, "failure_has_a_cause", "{number} {failure:?} {entry:?}");

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::BytesMut;
 use mqtt_proto::{
-    Ack, AckId, ConnAck, Connect, Packet, PacketId, PublishPacket, QoS, Version, codec,
+    Ack, AckId, ConnAck, Connect, Packet, PacketId, Property, PublishPacket, QoS, Version, codec,
 };
 
 use crate::disk::Disk;
@@ -138,15 +138,16 @@ impl Watch {
         self.receive_maximum = connack.receive_maximum.unwrap_or(u16::MAX);
         self.packet_size = connack.maximum_packet_size.unwrap_or(u32::MAX);
         self.alias_maximum = connack.topic_alias_maximum.unwrap_or(0);
-        self.permits = permits(connack);
+        self.permits = permits(connack, self.version);
         self.established = true;
     }
 }
 
-fn permits(connack: &ConnAck) -> Permits {
+fn permits(connack: &ConnAck, version: Version) -> Permits {
     Permits {
         qos: connack.maximum_qos.unwrap_or(QoS::ExactlyOnce),
         retain: connack.retain_available.unwrap_or(true),
+        properties: version.is_v5(),
     }
 }
 
@@ -232,7 +233,7 @@ fn publish_sent(publish: &PublishPacket, own: &mut Part<'_>) -> Check {
     ensure!(entry.end == End::Open, "nothing_is_sent_after_its_end", "{number} {entry:?}");
     ensure!(entry.received.is_none(), "no_publish_after_pubrec", "{number} {entry:?}");
     let permits = watch.permits;
-    let permitted = permits.takes(publish.qos(), publish.retain());
+    let permitted = permits.takes(publish.qos(), publish.retain(), has_type(publish));
     ensure!(permitted, "only_what_is_permitted_is_sent", "{number} {permits:?}");
     // Acceptance order holds over reconnects, so on one connection the numbers ascend; that leaves no
     // place for a second copy either.
@@ -243,11 +244,14 @@ fn publish_sent(publish: &PublishPacket, own: &mut Part<'_>) -> Check {
     alias_is_known(publish, watch, number)?;
     let Some(id) = publish.packet_id() else {
         entry.sent = true;
+        entry.plain |= !watch.version.is_v5();
         ensure!(!publish.dup(), "dup_is_exact", "{number} at QoS 0");
         return Ok(());
     };
     ensure!(publish.dup() == entry.sent, "dup_is_exact", "{number} {publish:?} {entry:?}");
     entry.sent = true;
+    // A server passes a message on without what the version does not have.
+    entry.plain |= !watch.version.is_v5();
     let same = entry.id.is_none_or(|before| before == id);
     ensure!(same, "a_message_keeps_its_identifier", "{number} {id} {entry:?}");
     entry.id = Some(id);
@@ -262,6 +266,10 @@ fn publish_sent(publish: &PublishPacket, own: &mut Part<'_>) -> Check {
         ensure!(stored, "nothing_leaves_before_its_record", "PUBLISH {number} {entry:?}");
     }
     Ok(())
+}
+
+pub fn has_type(publish: &PublishPacket) -> bool {
+    publish.properties().any(|property| matches!(property, Property::ContentType(_)))
 }
 
 /// An alias is not above the maximum, and is used only after it was set on this connection.
@@ -351,7 +359,7 @@ fn pubcomp_sent(ack: &Ack, other: &mut Part<'_>, disk: Option<&Disk>) -> Check {
 pub fn arrived(packet: &Packet, own: &mut Part<'_>, other: &mut Part<'_>) -> Check {
     match packet {
         Packet::ConnAck(connack) => {
-            other.flow.permits = permits(connack);
+            other.flow.permits = permits(connack, own.watch.version);
             Ok(())
         }
         Packet::Publish(publish) => publish_arrived(publish, own),
