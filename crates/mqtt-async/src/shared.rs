@@ -3,11 +3,11 @@
 //! Commands lock, change the state and wake the driver. The lock is held over none of: I/O, a call of a
 //! waker, code of the user. Wakers are collected under the lock, and woken and dropped behind it.
 
-use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
+use std::{fmt, mem};
 
 use mqtt_proto::{
     AckProperties, Client as ClientRole, CloseReason, Event, Publish, ReasonCode, Session,
@@ -36,7 +36,6 @@ pub(crate) use slots::{Answer, Slot, Slots};
 use subscriptions::Subscriptions;
 pub(crate) use wakers::{Key, Wakers};
 
-#[derive(Debug)]
 pub(crate) struct Shared {
     state: Mutex<State>,
     /// How many clients and message streams there are.
@@ -133,6 +132,13 @@ pub(crate) enum Look<T> {
     Waiting(Option<Waker>),
     /// The waker has to be registered.
     NeedsWaker,
+}
+
+impl fmt::Debug for Shared {
+    /// All handles and many messages show it: what it holds is more than anybody wants to read there.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
 }
 
 impl Shared {
