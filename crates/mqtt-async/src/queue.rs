@@ -156,6 +156,11 @@ impl Queue {
                 || (self.acked > 1 && self.acked_bytes > self.bounds.bytes))
     }
 
+    /// Returns what the messages that wait are to be acknowledged with.
+    pub(crate) fn acks(&self) -> impl Iterator<Item = AckId> {
+        self.entries.iter().filter_map(|entry| entry.message.ack)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }

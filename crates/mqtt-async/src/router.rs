@@ -1,6 +1,6 @@
 //! Which stream a message goes to, and when it is acknowledged.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::task::Waker;
 
 use mqtt_proto::{
@@ -77,6 +77,8 @@ struct Copies {
     qos: QoS,
     /// How many streams have not acknowledged it.
     left: usize,
+    /// Whether somebody has taken it; else it must not end with the streams that had it.
+    taken: bool,
     /// The first failure, if there is one.
     reason: ReasonCode,
 }
@@ -214,8 +216,8 @@ impl Router {
         let targets = std::mem::take(&mut self.targets);
         if let (Some(ack), 2..) = (message.ack, targets.len()) {
             let qos = message.publish.qos();
-            let copies = Copies { qos, left: targets.len(), reason: ReasonCode::SUCCESS };
-            self.copies.insert(ack, copies);
+            let (left, reason) = (targets.len(), ReasonCode::SUCCESS);
+            self.copies.insert(ack, Copies { qos, left, taken: false, reason });
         }
         if let Some((last, others)) = targets.split_last() {
             for stream in others {
@@ -269,18 +271,26 @@ impl Router {
     fn acknowledge_dropped(&mut self, session: &mut Session<Client>) {
         let mut dropped = std::mem::take(&mut self.dropped);
         for ack in dropped.drain(..) {
-            self.acknowledge(session, ack, ReasonCode::SUCCESS);
+            self.forgo(session, ack, ReasonCode::SUCCESS);
         }
         self.dropped = dropped;
     }
 
-    /// Acknowledges a message for one who had it; what others have as well waits for the last of them.
+    /// Acknowledges a message for one who has taken it; what others have as well waits for the last of them.
     pub(crate) fn acknowledge(
         &mut self,
         session: &mut Session<Client>,
         ack: AckId,
-        mut reason: ReasonCode,
+        reason: ReasonCode,
     ) {
+        if let Some(copies) = self.copies.get_mut(&ack) {
+            copies.taken = true;
+        }
+        self.forgo(session, ack, reason);
+    }
+
+    /// One who had a message has it no more.
+    fn forgo(&mut self, session: &mut Session<Client>, ack: AckId, mut reason: ReasonCode) {
         if let Some(copies) = self.copies.get_mut(&ack) {
             if !copies.reason.is_error() {
                 copies.reason = reason;
@@ -463,12 +473,16 @@ impl Router {
         let Some(mut listener) = self.streams.remove(&stream) else { return (None, false) };
         let mut arrived = false;
         while let Some(entry) = listener.queue.pop() {
-            match entry.message.ack {
-                None => self.lagged += 1,
-                Some(ack) if self.copies.contains_key(&ack) => {
-                    self.acknowledge(session, ack, ReasonCode::SUCCESS);
+            let Some(ack) = entry.message.ack else {
+                self.lagged += 1;
+                continue;
+            };
+            match self.copies.get(&ack) {
+                Some(copies) if copies.taken || copies.left > 1 => {
+                    self.forgo(session, ack, ReasonCode::SUCCESS);
                 }
-                Some(_) => {
+                _ => {
+                    self.copies.remove(&ack);
                     self.rest.push(entry.message, &mut self.dropped);
                     arrived = true;
                 }
@@ -489,9 +503,14 @@ impl Router {
         if resumed {
             self.rest.remove_repeated();
             self.streams.values_mut().for_each(|listener| listener.queue.remove_repeated());
+            // An acknowledgement of an earlier connection says nothing on this one, but for QoS 2.
+            self.copies.retain(|_, copies| copies.qos == QoS::ExactlyOnce);
+        } else {
+            // The server knows nothing of them; but some have still to be taken, and by all who have them.
+            let queues = self.streams.values().map(|listener| &listener.queue);
+            let waiting: HashSet<AckId> = queues.flat_map(Queue::acks).collect();
+            self.copies.retain(|ack, _| waiting.contains(ack));
         }
-        // An acknowledgement of an earlier connection says nothing on this one, but for QoS 2.
-        self.copies.retain(|_, copies| resumed && copies.qos == QoS::ExactlyOnce);
     }
 
     /// Tells whether reading has to stop until something is taken.

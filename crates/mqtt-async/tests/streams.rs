@@ -458,3 +458,39 @@ fn the_last_stream_is_the_last_handle() {
     assert_eq!(unsubscribed(&bench, "a"), 1);
     assert!(bench.server.seen().contains(&Seen::Closed { politely: true }));
 }
+
+// class: 19
+#[test]
+fn what_several_streams_have_not_taken_outlives_the_last_of_them() {
+    for version in VERSIONS {
+        for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            let mut bench = Bench::connected(config(version));
+            let streams = ["#", "a/+", "a/b"].map(|name| listen(&mut bench, name));
+            push(&bench, "a/b", "x", qos);
+            bench.settle();
+            drop(streams);
+            bench.settle();
+            assert_eq!(acked(&bench), 0, "nobody has it");
+            let mut rest = bench.client().messages();
+            assert_eq!(bench.messages(&mut rest), ["x"]);
+            assert_eq!(acked(&bench), 1);
+        }
+    }
+}
+
+// class: 17
+#[test]
+fn what_one_stream_has_taken_is_not_left_by_another_after_a_lost_session() {
+    for version in VERSIONS {
+        let mut bench = Bench::connected(lasting(version));
+        let mut one = listen(&mut bench, "#");
+        let two = listen(&mut bench, "a");
+        push(&bench, "a", "x", QoS::ExactlyOnce);
+        assert_eq!(all(&mut bench, &mut one), ["x"]);
+        bench.server.script(|script| script.forget = true);
+        reconnect(&mut bench);
+        drop(two);
+        let mut rest = bench.client().messages();
+        assert!(bench.messages(&mut rest).is_empty(), "{version}: it would be the second time");
+    }
+}
