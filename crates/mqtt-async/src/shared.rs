@@ -77,6 +77,8 @@ pub(crate) struct State {
     pub(crate) connected: Option<Connected>,
     /// The name of the server that was dialled last, if it was named.
     pub(crate) server: Option<Arc<str>>,
+    /// Whether the server has accepted a connection since the driver last asked.
+    pub(crate) accepted: bool,
     pub(crate) last_error: Option<Error>,
     connections: u64,
     pub(crate) failed_attempts: u32,
@@ -123,6 +125,15 @@ impl End {
             End::Failed(error) => TokenError::Ended(error.clone()),
         }
     }
+}
+
+/// What [`State::handle_events`] has found.
+#[derive(Debug, Default)]
+pub(crate) struct Handled {
+    /// Whether anything had happened.
+    pub(crate) any: bool,
+    /// Why the connection has ended, if it has.
+    pub(crate) closed: Option<CloseReason>,
 }
 
 /// What a look at the state found; see [`Shared::poll`].
@@ -173,6 +184,7 @@ impl Shared {
                 phase: Phase::Connecting,
                 connected: None,
                 server: None,
+                accepted: false,
                 last_error: None,
                 connections: 0,
                 failed_attempts: 0,
@@ -397,11 +409,12 @@ impl State {
         self.counts.bytes_out += written;
     }
 
-    /// Takes in what happened; whom it concerns is to be woken. Returns why the connection has ended.
-    pub(crate) fn handle_events(&mut self, woken: &mut Vec<Waker>) -> Option<CloseReason> {
-        let mut closed = None;
+    /// Takes in what happened; whom it concerns is to be woken.
+    pub(crate) fn handle_events(&mut self, woken: &mut Vec<Waker>) -> Handled {
+        let mut handled = Handled::default();
         let mut arrived = false;
         while let Some(event) = self.session.poll_event() {
+            handled.any = true;
             match event {
                 Event::Message(message) => {
                     arrived |= self.router.deliver(message, &mut self.session, woken);
@@ -463,6 +476,7 @@ impl State {
                         }
                     }
                     self.connections += 1;
+                    self.accepted = true;
                     self.set_phase(Phase::Connected);
                     let connected = Connected { resumed, connack: (*connack).into() };
                     self.log.push(|| Happening::Connected(connected.clone()));
@@ -477,7 +491,7 @@ impl State {
                 Event::Closed { reason, .. } => {
                     self.connected = None;
                     self.log.change();
-                    closed = Some(reason);
+                    handled.closed = Some(reason);
                 }
                 _ => {}
             }
@@ -496,7 +510,7 @@ impl State {
             self.log.change();
             self.log.push(|| Happening::Resubscribed { results: renewed.into() });
         }
-        closed
+        handled
     }
 
     /// Tells whether the server may go on with the session without saying so: CONNACK of MQTT 3.1 does not

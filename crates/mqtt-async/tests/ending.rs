@@ -8,7 +8,10 @@ use std::time::Duration;
 use common::bench::{Bench, VERSIONS, config, lasting};
 use common::pipe::Shape;
 use common::server::{Greeting, Seen};
-use mqtt_async::{Phase, PublishError, Publishing, QoS, ReasonCode, TokenError, Version};
+use mqtt_async::{
+    Failure, Phase, Publish, PublishError, Publishing, QoS, ReasonCode, TokenError, TopicName,
+    Version,
+};
 
 fn payloads(unsent: &[mqtt_async::Publish]) -> Vec<&[u8]> {
     unsent.iter().map(|publish| publish.payload.as_ref()).collect()
@@ -236,5 +239,24 @@ fn abort_sends_nothing_more() {
         let sent = |seen: &Seen| matches!(seen, Seen::Publish { .. } | Seen::Disconnect(_));
         assert_eq!(bench.server.count(sent), 0);
         assert_eq!(bench.server.count(|seen| *seen == Seen::Closed { politely: false }), 1);
+    }
+}
+
+// class: 44
+#[test]
+fn drain_does_not_wait_when_the_last_message_comes_to_nothing() {
+    for version in VERSIONS {
+        let mut bench = Bench::new(config(version), Shape::default());
+        let client = bench.client().clone();
+        let mut publish = Publish::new(TopicName::new("t").unwrap(), "");
+        publish.properties.edit().message_expiry_interval = Some(1);
+        let token = client.send(publish).unwrap();
+        drop(client.drain());
+        bench.clock.advance(Duration::from_secs(2));
+        // It is found out when it would be sent: nothing is written then, and nothing else happens.
+        bench.settle();
+        assert!(matches!(bench.result, Some(Ok(()))), "{version}: {:?}", client.status());
+        let error = bench.done(token).unwrap_err();
+        assert!(matches!(error, TokenError::Failed(Failure::Expired)), "{error:?}");
     }
 }

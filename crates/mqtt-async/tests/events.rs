@@ -208,3 +208,19 @@ fn stats_tell_how_long_the_server_takes() {
         assert!(median >= Duration::from_millis(40) && median <= Duration::from_millis(50));
     }
 }
+
+#[test]
+fn a_connection_that_ends_at_once_was_one() {
+    let mut bench = Bench::new(config(Version::V5), Shape::default());
+    let client = bench.client().clone();
+    let mut events = client.events();
+    // DISCONNECT stands right behind CONNACK: one read brings both.
+    bench.server.script(|script| script.disconnect = Some(ReasonCode::SERVER_BUSY));
+    bench.step();
+    bench.poll_server();
+    bench.settle();
+    assert!(matches!(events.try_next(), Some(Event::Connected(_))));
+    let event = events.try_next();
+    assert!(matches!(event, Some(Event::Disconnected { .. })), "{event:?}");
+    assert_eq!((client.status().connections, client.status().failed_attempts), (1, 0));
+}

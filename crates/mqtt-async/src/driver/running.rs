@@ -61,6 +61,8 @@ struct Wishes {
     refused: Option<Error>,
     /// To begin a re-authentication.
     reauthenticate: bool,
+    /// Another look, whatever the transport says.
+    again: bool,
     /// To read, if only to see whether the server is alive.
     read: bool,
     deadline: Option<Instant>,
@@ -73,7 +75,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         if let Err(error) = self.converse(&mut running, now, cx) {
             return self.refuse(running, error, now);
         }
-        let Wishes { closed, aborted, refused, reauthenticate, read, deadline } =
+        let Wishes { closed, aborted, refused, reauthenticate, again, read, deadline } =
             self.attend(&mut running, now);
         self.wake();
         if aborted {
@@ -96,8 +98,8 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             self.reauthenticate(&mut running);
         }
         let closing_by = now.checked_add(self.limits.close_timeout);
-        let progress = running.write(cx, closing_by) | (read && running.read(cx));
-        let again = progress || running.looked || running.is_due();
+        let moved = running.write(cx, closing_by) | (read && running.read(cx));
+        let again = again | moved | running.looked | running.is_due();
         let deadline = deadline.into_iter().chain(running.give_up).min();
         self.stage = Stage::Running(running);
         match deadline {
@@ -120,15 +122,18 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         }
         // The proof that the server is alive may lie unread in the transport: one look at it, then judge.
         // This is also what keeps the connection of a consumer that sleeps.
-        let due = state.session.poll_timeout().is_some_and(|deadline| deadline <= at);
+        // Where writing is over, there is nothing more to watch: what is unread is waited for, not for long.
+        let watches = running.broken.is_none();
+        let due = watches && state.session.poll_timeout().is_some_and(|deadline| deadline <= at);
         if due && running.looked {
             state.session.handle_timeout(at);
             state.slots.relax();
         }
         running.looked = due && !running.looked;
         state.count_bytes(running.link.take_moved());
-        let mut closed = state.handle_events(&mut self.woken);
-        if state.connected.is_some() && running.since.is_none() {
+        let mut closed = state.handle_events(&mut self.woken).closed;
+        // It may be over already: DISCONNECT may stand right behind CONNACK.
+        if mem::take(&mut state.accepted) {
             running.since = Some(now);
             state.failed_attempts = 0;
         }
@@ -161,20 +166,25 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         let first = state.connected.is_some()
             && self.journal.as_mut().is_some_and(|journal| !journal.connected());
         // Also when there is no room: the session watches whether writing gets on.
-        if running.broken.is_none() && !aborted && !first {
+        let mut again = false;
+        if watches && !aborted && !first {
             state.session.poll_transmit(&mut running.link.out, at);
-            closed = closed.or(state.handle_events(&mut self.woken));
+            let handled = state.handle_events(&mut self.woken);
+            closed = closed.or(handled.closed);
+            // What came to nothing may have been the last that a drain waits for, or be asked for otherwise.
+            again = handled.any;
         }
         // Answers to what this side has sent stand behind the messages: whoever waits for one would take no
         // more of these, and nothing would move again.
         let paused = state.router.is_over() && running.since.is_some() && !state.is_busy();
-        let deadline = state.session.poll_timeout();
+        let deadline = state.session.poll_timeout().filter(|_| watches);
         self.news = state.log.tell(&mut self.woken);
         Wishes {
             closed,
             aborted,
             refused,
             reauthenticate,
+            again,
             read: state.session.wants_input() && (!paused || running.looked) && !running.is_held(),
             deadline: deadline.and_then(|deadline| self.shared.deadline(deadline)),
         }
