@@ -365,14 +365,20 @@ impl Router {
         woken: &mut Vec<Waker>,
     ) -> Option<Option<(Token, Subscribe)>> {
         let mut asked = self.requests.remove(&token)?;
+        // Who listened to it and does no more must not bring it back: UNSUBSCRIBE is on its way.
+        asked.subscriptions.retain(|subscription| {
+            let listened = self.filters.get(&subscription.filter).map(|it| &it.stage);
+            matches!(listened, Some(Stage::Asked(asked)) if *asked == token)
+        });
+        if asked.subscriptions.is_empty() {
+            return Some(None);
+        }
         // Made before it was known that the server has no Subscription Identifiers.
         if asked.subscription_identifier.is_some() && !has_identifiers(session) {
             asked.subscription_identifier = None;
             if let Ok(again) = session.subscribe(asked.clone()) {
                 for subscription in &asked.subscriptions {
-                    if let Some(listened) = self.filters.get_mut(&subscription.filter)
-                        && matches!(&listened.stage, Stage::Asked(asked) if *asked == token)
-                    {
+                    if let Some(listened) = self.filters.get_mut(&subscription.filter) {
                         listened.stage = Stage::Asked(again);
                     }
                 }
@@ -381,11 +387,7 @@ impl Router {
             }
         }
         for subscription in &asked.subscriptions {
-            if let Some(listened) = self.filters.get(&subscription.filter)
-                && matches!(&listened.stage, Stage::Asked(asked) if *asked == token)
-            {
-                self.refuse(&subscription.filter, &error, woken);
-            }
+            self.refuse(&subscription.filter, &error, woken);
         }
         Some(None)
     }

@@ -436,7 +436,8 @@ impl State {
                     woken.extend(self.slots.resolve(token, result));
                 }
                 Event::Subscribed { token, ack } => {
-                    self.subscriptions.answered(token, &ack.reasons);
+                    let late = self.subscriptions.answered(token, &ack.reasons);
+                    self.router.unwanted().extend((!late.is_empty()).then_some(late));
                     if self.router.answered(token, &ack, woken) {
                         self.observers.take(woken);
                     }
@@ -463,13 +464,15 @@ impl State {
                     self.router.reconnected(resumed);
                     self.calling.connected(connack.response_information.as_ref());
                     match self.resubscribe {
-                        Resubscribe::OnNewSession if resumed => {}
+                        Resubscribe::OnNewSession | Resubscribe::Never if resumed => {
+                            self.subscriptions.resumed();
+                        }
                         Resubscribe::OnNewSession | Resubscribe::Always => {
                             let waiting = self.session.waiting().map(|(_, last)| last);
                             let after = self.resubscribe_order == ResubscribeOrder::AfterQueued;
                             self.subscriptions.lost(waiting.filter(|_| after));
                         }
-                        Resubscribe::Never if resumed || self.may_have_kept() => {}
+                        Resubscribe::Never if self.may_have_kept() => self.subscriptions.resumed(),
                         Resubscribe::Never => {
                             self.subscriptions.forget_all();
                             self.router.lost(woken);

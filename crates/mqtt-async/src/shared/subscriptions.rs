@@ -19,6 +19,8 @@ pub(super) struct Subscriptions {
     kept: BTreeMap<u64, Kept>,
     places: HashMap<TopicFilter, u64>,
     next: u64,
+    /// What has no answer yet, by its token. Tokens count up, so they tell which request is the newer one;
+    /// answers need not come in that order.
     requests: HashMap<u64, Request>,
     /// What has still to be subscribed to anew.
     to_renew: VecDeque<Subscribe>,
@@ -34,18 +36,48 @@ struct Kept {
     subscription: Subscription,
     identifier: Option<u32>,
     user_properties: Arc<UserProperties>,
+    /// The token of the SUBSCRIBE.
+    token: u64,
 }
 
 #[derive(Debug)]
 enum Request {
-    Subscribe(Subscribe),
-    Renew(Subscribe),
+    Subscribe(Asked),
+    Renew(Asked),
     Unsubscribe(Unsubscribe),
+}
+
+/// A SUBSCRIBE that has no answer.
+#[derive(Debug)]
+struct Asked {
+    subscribe: Subscribe,
+    /// What nobody wants of it any more, whatever the answer is.
+    unwanted: Vec<TopicFilter>,
+}
+
+impl Asked {
+    fn new(subscribe: Subscribe) -> Asked {
+        Asked { subscribe, unwanted: Vec::new() }
+    }
+
+    fn filters(&self) -> impl Iterator<Item = &TopicFilter> {
+        self.subscribe.subscriptions.iter().map(|it| &it.filter)
+    }
+}
+
+impl Request {
+    fn filters(&self) -> impl Iterator<Item = &TopicFilter> {
+        let (asked, ended) = match self {
+            Request::Subscribe(asked) | Request::Renew(asked) => (Some(asked), None),
+            Request::Unsubscribe(unsubscribe) => (None, Some(&unsubscribe.filters)),
+        };
+        asked.into_iter().flat_map(Asked::filters).chain(ended.into_iter().flatten())
+    }
 }
 
 impl Subscriptions {
     pub(super) fn asked(&mut self, token: Token, subscribe: Subscribe) {
-        self.requests.insert(token.get(), Request::Subscribe(subscribe));
+        self.requests.insert(token.get(), Request::Subscribe(Asked::new(subscribe)));
     }
 
     pub(super) fn asked_to_end(&mut self, token: Token, unsubscribe: Unsubscribe) {
@@ -55,64 +87,89 @@ impl Subscriptions {
 
     /// From now on nobody wants them, whatever the server says and whenever.
     pub(super) fn forget(&mut self, filters: &[TopicFilter]) {
-        self.remove(filters);
+        for filter in filters {
+            if let Some(place) = self.places.remove(filter) {
+                self.kept.remove(&place);
+            }
+        }
+        for request in self.requests.values_mut() {
+            if let Request::Subscribe(asked) | Request::Renew(asked) = request {
+                let known = &asked.unwanted;
+                let new = |it: &&TopicFilter| filters.contains(*it) && !known.contains(*it);
+                let new: Vec<_> = asked.filters().filter(new).cloned().collect();
+                asked.unwanted.extend(new);
+            }
+        }
         for subscribe in &mut self.to_renew {
             subscribe.subscriptions.retain(|it| !filters.contains(&it.filter));
         }
         self.to_renew.retain(|subscribe| !subscribe.subscriptions.is_empty());
     }
 
-    /// The server has answered a SUBSCRIBE.
-    pub(super) fn answered(&mut self, token: Token, reasons: &[ReasonCode]) {
-        match self.requests.remove(&token.get()) {
-            Some(Request::Subscribe(subscribe)) => {
-                let user_properties = Arc::new(subscribe.user_properties);
-                for (subscription, reason) in subscribe.subscriptions.into_iter().zip(reasons) {
-                    if !reason.is_error() {
-                        self.keep(Kept {
-                            subscription,
-                            identifier: subscribe.subscription_identifier,
-                            user_properties: Arc::clone(&user_properties),
-                        });
-                    }
-                }
+    /// The server has answered a SUBSCRIBE; returns the filters that it was late for.
+    ///
+    /// That is where an UNSUBSCRIBE behind it had its answer, but not the SUBSCRIBE, which then went out again
+    /// on another connection.
+    pub(super) fn answered(&mut self, token: Token, reasons: &[ReasonCode]) -> Vec<TopicFilter> {
+        let (asked, anew) = match self.requests.remove(&token.get()) {
+            Some(Request::Subscribe(asked)) => (asked, false),
+            Some(Request::Renew(asked)) => (asked, true),
+            Some(Request::Unsubscribe(_)) | None => return Vec::new(),
+        };
+        let Asked { subscribe, unwanted } = asked;
+        let granted = |it: &&TopicFilter| {
+            let at = subscribe.subscriptions.iter().position(|other| other.filter == **it);
+            at.and_then(|at| reasons.get(at)).is_some_and(|reason| !reason.is_error())
+        };
+        let late = unwanted.iter().filter(granted).filter(|it| self.is_left_alone(it, token));
+        let late = late.cloned().collect();
+        let user_properties = Arc::new(subscribe.user_properties);
+        for (subscription, reason) in subscribe.subscriptions.into_iter().zip(reasons) {
+            if anew {
+                self.note(subscription.filter, *reason);
+            } else if !reason.is_error() && !unwanted.contains(&subscription.filter) {
+                self.keep(Kept {
+                    subscription,
+                    identifier: subscribe.subscription_identifier,
+                    user_properties: Arc::clone(&user_properties),
+                    token: token.get(),
+                });
             }
-            Some(Request::Renew(subscribe)) => {
-                let filters = subscribe.subscriptions.into_iter().map(|it| it.filter);
-                self.note(filters.zip(reasons.iter().copied()));
-            }
-            Some(Request::Unsubscribe(_)) | None => {}
         }
+        late
+    }
+
+    /// Tells whether it is not subscribed to, and nothing was asked about it since.
+    fn is_left_alone(&self, filter: &TopicFilter, since: Token) -> bool {
+        let newer = self.requests.iter().filter(|(token, _)| **token > since.get());
+        let asked = newer.flat_map(|(_, request)| request.filters()).any(|it| it == filter);
+        !asked && !self.places.contains_key(filter)
     }
 
     /// The server has answered an UNSUBSCRIBE.
     pub(super) fn ended(&mut self, token: Token) {
-        if let Some(Request::Unsubscribe(unsubscribe)) = self.requests.remove(&token.get()) {
-            // A SUBSCRIBE that was under way may have been granted meanwhile.
-            self.remove(&unsubscribe.filters);
-        }
+        self.requests.remove(&token.get());
     }
 
     /// A request came to nothing.
     pub(super) fn failed(&mut self, token: Token) {
-        if let Some(Request::Renew(subscribe)) = self.requests.remove(&token.get()) {
-            self.note_failure(subscribe);
+        if let Some(Request::Renew(asked)) = self.requests.remove(&token.get()) {
+            self.note_failure(asked.subscribe);
         }
     }
 
-    /// What was asked for anew has its answers.
-    fn note(&mut self, answers: impl Iterator<Item = (TopicFilter, ReasonCode)>) {
-        for (filter, reason) in answers {
-            if reason.is_error() {
-                self.refused.push((filter.clone(), reason));
-            }
-            self.renewed.push((filter, reason));
+    /// What was asked for anew has its answer.
+    fn note(&mut self, filter: TopicFilter, reason: ReasonCode) {
+        if reason.is_error() {
+            self.refused.push((filter.clone(), reason));
         }
+        self.renewed.push((filter, reason));
     }
 
     fn note_failure(&mut self, subscribe: Subscribe) {
-        let filters = subscribe.subscriptions.into_iter().map(|it| it.filter);
-        self.note(filters.map(|filter| (filter, ReasonCode::UNSPECIFIED_ERROR)));
+        for subscription in subscribe.subscriptions {
+            self.note(subscription.filter, ReasonCode::UNSPECIFIED_ERROR);
+        }
     }
 
     /// Takes the answers to what was asked for anew since the last call.
@@ -124,24 +181,50 @@ impl Subscriptions {
     pub(super) fn forget_all(&mut self) {
         self.kept.clear();
         self.places.clear();
+        self.to_renew.clear();
+        // Those that have no answer yet go out again.
+        for request in self.requests.values_mut() {
+            if let Request::Renew(asked) = request {
+                asked.unwanted = asked.filters().cloned().collect();
+            }
+        }
     }
 
-    /// The server has no session: all that was granted has to be asked for anew, in its order.
-    ///
-    /// What is being asked for already is left out; the session sees to it that it arrives. It is done when
-    /// the messages up to `behind` have been sent.
+    /// The server has no session: all that was granted has to be asked for anew, in its order, when the
+    /// messages up to `behind` have been sent.
     pub(super) fn lost(&mut self, behind: Option<Token>) {
         self.behind = behind;
         self.refused.clear();
         self.to_renew.clear();
-        let mut under_way = HashSet::new();
-        for request in self.requests.values() {
-            if let Request::Subscribe(subscribe) | Request::Renew(subscribe) = request {
-                under_way.extend(subscribe.subscriptions.iter().map(|it| &it.filter));
+        self.ask_anew(true);
+    }
+
+    /// The server goes on with the session; the requests that have no answer go out again.
+    pub(super) fn resumed(&mut self) {
+        self.ask_anew(false);
+    }
+
+    /// Notes what is to be asked for anew: `all` that was granted, or what the requests that go out again would
+    /// undo because they are older.
+    ///
+    /// What newer ones ask for is left out; the session sees to it that they arrive.
+    fn ask_anew(&mut self, all: bool) {
+        let mut newest: HashMap<&TopicFilter, u64> = HashMap::new();
+        for (token, request) in &self.requests {
+            for filter in request.filters() {
+                let newest = newest.entry(filter).or_default();
+                *newest = (*newest).max(*token);
             }
         }
+        // What waits since an earlier connection still does.
+        let waiting = self.to_renew.iter().flat_map(|it| &it.subscriptions);
+        let waiting: HashSet<TopicFilter> = waiting.map(|it| it.filter.clone()).collect();
         for kept in self.kept.values() {
-            if under_way.contains(&kept.subscription.filter) {
+            let asked = match newest.get(&kept.subscription.filter) {
+                Some(newest) => *newest < kept.token,
+                None => all,
+            };
+            if !asked || waiting.contains(&kept.subscription.filter) {
                 continue;
             }
             let subscription = kept.subscription.clone();
@@ -179,7 +262,7 @@ impl Subscriptions {
             }
             match session.subscribe(subscribe.clone()) {
                 Ok(token) => {
-                    self.requests.insert(token.get(), Request::Renew(subscribe));
+                    self.requests.insert(token.get(), Request::Renew(Asked::new(subscribe)));
                 }
                 Err(mqtt_proto::CommandError::Full | mqtt_proto::CommandError::NotConnected) => {
                     self.to_renew.push_front(subscribe);
@@ -200,14 +283,8 @@ impl Subscriptions {
             self.next += 1;
             self.next
         });
-        self.kept.insert(place, kept);
-    }
-
-    fn remove(&mut self, filters: &[TopicFilter]) {
-        for filter in filters {
-            if let Some(place) = self.places.remove(filter) {
-                self.kept.remove(&place);
-            }
+        if self.kept.get(&place).is_none_or(|known| known.token < kept.token) {
+            self.kept.insert(place, kept);
         }
     }
 }

@@ -81,6 +81,8 @@ pub struct Script {
     pub hold_acks: bool,
     /// Answer no SUBSCRIBE before this is false.
     pub hold_grants: bool,
+    /// Answer so many of those that are held, the newest first.
+    pub grant_newest: usize,
     /// What to answer to SUBSCRIBE instead of the QoS.
     pub reject_filters: Option<ReasonCode>,
     /// What to answer to PUBLISH.
@@ -386,6 +388,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Connection<Io> {
         if !script.hold_acks {
             let reason = script.publish_reason;
             self.held.drain(..).for_each(|ack| session.ack(ack, reason));
+        }
+        while script.grant_newest > 0
+            && let Some((request, reasons)) = self.requests.pop_back()
+        {
+            session.grant(request, reasons).unwrap();
+            script.grant_newest -= 1;
         }
         if !script.hold_grants {
             for (request, reasons) in self.requests.drain(..) {
