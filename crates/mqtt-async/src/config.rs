@@ -175,7 +175,7 @@ pub(crate) struct Limits {
 ///
 /// | what | where | default |
 /// |--|--|--|
-/// | the hook before an attempt | [`Config::connect_timeout`] | 30 s |
+/// | the hook before an attempt, and the start of an enhanced authentication | [`Config::connect_timeout`] | 30 s |
 /// | the connector, all of its stages | [`Config::connect_timeout`] | 30 s |
 /// | – looking up the name of the host | [`stage_timeouts.resolve`](StageTimeouts::resolve) | 10 s |
 /// | – connecting the socket, all addresses together | [`stage_timeouts.connect`](StageTimeouts::connect) | 10 s |

@@ -39,6 +39,10 @@ const REFERENCES: usize = 16;
 /// layers around it stay as they are, and so does what they check. What looks like a URL is no reference, so
 /// a server cannot ask for another scheme.
 ///
+/// It is up to the application not to undo this with a list of its own: in [`Servers`](crate::Servers), a
+/// reference that is the name of an entry goes to that entry, and any other to the one whose turn it is. With
+/// redirects, all entries of a list should have the same layers.
+///
 /// ```
 /// use mqtt_async::{Config, Redirects, Version};
 ///
