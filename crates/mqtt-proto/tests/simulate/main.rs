@@ -25,8 +25,12 @@
 //! end was not durable. A server forgets a new session whose CONNACK may not have arrived: otherwise the
 //! client would take the next CONNACK for that of the session before.
 //!
-//! Not covered: Will, AUTH, retained and shared messages, topic aliases by hand, a change of the version
-//! or of Maximum Packet Size between connections, adopted sessions, and bytes that no session would send.
+//! Limits, sizes and Maximum QoS differ between connections, and for some clients so does the version: 5.0
+//! and 3.1.1. What may not be sent again then fails, and its identifier stays taken: at rest the two sides
+//! hold these identifiers, and nothing else.
+//!
+//! Not covered: Will, AUTH, shared messages, topic aliases by hand, a change to MQTT 3.1 and back, adopted
+//! sessions, and bytes that no session would send.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::unreachable, unreachable_pub, reason = "tests may")]
