@@ -23,6 +23,8 @@ mod authentication;
 mod durable;
 mod ending;
 mod state;
+#[cfg(all(feature = "url", any(feature = "async-io", feature = "tokio")))]
+mod url;
 
 /// A handle to an MQTT client; clone it freely.
 ///

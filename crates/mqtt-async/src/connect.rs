@@ -18,6 +18,8 @@ mod tcp;
 mod tls;
 #[cfg(all(unix, feature = "async-io"))]
 mod unix;
+#[cfg(feature = "url")]
+mod url;
 #[cfg(feature = "websocket")]
 mod websocket;
 
@@ -35,6 +37,8 @@ pub use tcp::{Tcp, TcpStream};
 pub use tls::{Tls, TlsConfig, TlsError, TlsStream};
 #[cfg(all(unix, feature = "async-io"))]
 pub use unix::{Unix, UnixStream};
+#[cfg(feature = "url")]
+pub use url::{Url, UrlError, UrlPart};
 #[cfg(feature = "websocket")]
 pub use websocket::{WebSocket, WebSocketError, WebSocketRequest, WebSocketStream};
 

@@ -48,6 +48,7 @@
 //! - `tls`: `Tls`, a layer around any connector, with rustls; `tls-ring` or `tls-aws-lc-rs` is its cryptography,
 //!   `tls-platform-verifier` and `tls-webpki-roots` are whom it trusts.
 //! - `websocket`: `WebSocket`, a layer around any connector.
+//! - `url`: `Url` and `Client::connect`, for all transports that are enabled.
 #![cfg_attr(not(feature = "async-io"), allow(rustdoc::broken_intra_doc_links))]
 
 #[cfg(any(feature = "async-io", feature = "file-store"))]
@@ -106,6 +107,8 @@ pub use crate::connect::{Socket, Tcp, TcpStream};
 pub use crate::connect::{Tls, TlsConfig, TlsError, TlsStream};
 #[cfg(all(unix, feature = "async-io"))]
 pub use crate::connect::{Unix, UnixStream};
+#[cfg(feature = "url")]
+pub use crate::connect::{Url, UrlError, UrlPart};
 #[cfg(feature = "websocket")]
 pub use crate::connect::{WebSocket, WebSocketError, WebSocketRequest, WebSocketStream};
 pub use crate::driver::Driver;

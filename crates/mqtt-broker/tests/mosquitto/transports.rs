@@ -90,6 +90,51 @@ impl Listeners {
     }
 }
 
+/// The same by URL: where the material is in files.
+struct Urls {
+    folder: PathBuf,
+    urls: Vec<(&'static str, String)>,
+}
+
+impl Urls {
+    fn new(listeners: &Listeners) -> Urls {
+        let name = format!("urls-{}-{}", std::process::id(), rand());
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.join(name);
+            fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let ca = format!("ca={}", write("ca.pem", &listeners.authority));
+        let cert = write("client.pem", &listeners.client.certificate);
+        let identity = format!("cert={cert}&key={}", write("client.key", &listeners.client.key));
+        let [tls, mutual, ws, wss] = listeners.mosquitto.ports;
+        let urls = vec![
+            ("TCP", format!("mqtt://localhost:{}?", listeners.mosquitto.port)),
+            ("TLS", format!("mqtts://localhost:{tls}?{ca}")),
+            ("mutual TLS", format!("mqtts://localhost:{mutual}?{ca}&{identity}")),
+            ("WebSocket", format!("ws://localhost:{ws}?")),
+            ("WebSocket over TLS", format!("wss://127.0.0.1:{wss}/any?{ca}&server_name=localhost")),
+            ("Unix", format!("unix://{}?", listeners.socket.display())),
+        ];
+        Urls { folder, urls }
+    }
+
+    fn iter(&self, version: &'static str) -> impl Iterator<Item = (&'static str, String)> {
+        self.urls.iter().map(move |(name, url)| {
+            let id = format!("by-url-{}-{version}", name.replace(' ', "-"));
+            (*name, format!("{url}&client_id={id}&version={version}"))
+        })
+    }
+}
+
+impl Drop for Urls {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
 impl Drop for Listeners {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.socket);
@@ -167,6 +212,14 @@ fn each_listener_on_smol() {
                 echoes.push(Echo::new(name, of, client).await);
             }
         }
+        let urls = Urls::new(&listeners);
+        for version in ["3.1", "5"] {
+            for (name, url) in urls.iter(version) {
+                let (client, driver) = Client::connect(&url).unwrap();
+                smol::spawn(driver).detach();
+                echoes.push(Echo::new(name, version, client).await);
+            }
+        }
         exercise(&mut listeners, echoes).await;
     });
 }
@@ -189,6 +242,12 @@ fn each_listener_on_tokio() {
                 tokio::spawn(driver);
                 echoes.push(Echo::new(name, of, client).await);
             }
+        }
+        let urls = Urls::new(&listeners);
+        for (name, url) in urls.iter("3.1.1") {
+            let (client, driver) = Client::connect_tokio(&url).unwrap();
+            tokio::spawn(driver);
+            echoes.push(Echo::new(name, "by URL", client).await);
         }
         exercise(&mut listeners, echoes).await;
     };

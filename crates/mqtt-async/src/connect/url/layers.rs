@@ -1,0 +1,78 @@
+//! The layers that a URL asks for, around a TCP connector.
+
+use super::{Url, UrlError};
+use crate::connect::AnyConnector;
+
+impl Url {
+    /// Returns the layers of this URL, TLS and WebSocket, around a connector to its host: one that makes
+    /// streams of your own. Files are read now.
+    ///
+    /// # Errors
+    ///
+    /// If the features that it needs are not enabled, or certificates or key are wrong.
+    pub fn layers(&self, mut connector: AnyConnector) -> Result<AnyConnector, UrlError> {
+        if self.scheme.has_tls() {
+            connector = self.tls(connector)?;
+        }
+        if self.scheme.has_websocket() {
+            connector = self.websocket(connector)?;
+        }
+        Ok(connector)
+    }
+
+    #[cfg(feature = "tls")]
+    fn tls(&self, connector: AnyConnector) -> Result<AnyConnector, UrlError> {
+        use crate::connect::{Tls, TlsConfig};
+
+        let options = &self.options.tls;
+        let mut config = match &options.ca {
+            Some(path) => TlsConfig::own_roots().ca_file(path)?,
+            None => self.roots()?,
+        };
+        if let Some((cert, key)) = options.cert.as_ref().zip(options.key.as_ref()) {
+            config = config.identity_files(cert, key)?;
+        }
+        for protocol in &options.alpn {
+            config = config.alpn(protocol.as_bytes());
+        }
+        let mut tls = Tls::new(connector, config.build()?);
+        if let Some(name) = &options.server_name {
+            tls = tls.server_name(name)?;
+        }
+        Ok(AnyConnector::new(tls))
+    }
+
+    #[cfg(feature = "tls")]
+    #[allow(clippy::unnecessary_wraps, reason = "without a feature there are none")]
+    fn roots(&self) -> Result<crate::connect::TlsConfig, UrlError> {
+        #[cfg(feature = "tls-platform-verifier")]
+        return Ok(crate::connect::TlsConfig::platform_roots());
+        #[cfg(all(feature = "tls-webpki-roots", not(feature = "tls-platform-verifier")))]
+        return Ok(crate::connect::TlsConfig::webpki_roots());
+        #[cfg(not(any(feature = "tls-webpki-roots", feature = "tls-platform-verifier")))]
+        Err(UrlError::NotBuilt {
+            scheme: self.scheme.name(),
+            needs: "the option `ca`, or the feature `tls-platform-verifier` or `tls-webpki-roots`",
+        })
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn tls(&self, _: AnyConnector) -> Result<AnyConnector, UrlError> {
+        Err(UrlError::NotBuilt { scheme: self.scheme.name(), needs: "the feature `tls`" })
+    }
+
+    #[cfg(feature = "websocket")]
+    fn websocket(&self, connector: AnyConnector) -> Result<AnyConnector, UrlError> {
+        use super::UrlPart;
+        use crate::connect::WebSocket;
+
+        let websocket = WebSocket::new(connector).path(&self.path);
+        let error = UrlError::part(UrlPart::Path, "has characters that no request has");
+        Ok(AnyConnector::new(websocket.map_err(|_| error)?))
+    }
+
+    #[cfg(not(feature = "websocket"))]
+    fn websocket(&self, _: AnyConnector) -> Result<AnyConnector, UrlError> {
+        Err(UrlError::NotBuilt { scheme: self.scheme.name(), needs: "the feature `websocket`" })
+    }
+}
