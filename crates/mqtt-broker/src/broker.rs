@@ -18,8 +18,6 @@ use crate::hub::{BrokerStats, Hub, SessionInfo, Shared};
 
 #[cfg(feature = "async-io")]
 mod listen;
-#[cfg(feature = "async-io")]
-mod socket;
 
 /// A handle to a broker; cloning it makes another handle to the same one.
 ///

@@ -9,11 +9,24 @@ use std::task::{Context, Poll};
 use async_io::{Async, IoSafe};
 use futures_io::{AsyncRead, AsyncWrite};
 
-/// A connection that [`Tcp`](crate::Tcp) or `Unix` has made.
+/// A connected socket, as [`Tcp`](crate::Tcp) and `Unix` make it.
+///
+/// Closing it ends the direction to the peer and leaves the other one open; `Async` itself only flushes.
+///
+/// ```
+/// use mqtt_async::Socket;
+///
+/// # async fn accept(listener: async_io::Async<std::net::TcpListener>) -> std::io::Result<()> {
+/// let (stream, _) = listener.accept().await?;
+/// let socket = Socket::new(stream);
+/// # drop(socket);
+/// # Ok(()) }
+/// ```
 pub struct Socket<T>(Async<T>);
 
 impl<T> Socket<T> {
-    pub(crate) fn new(socket: Async<T>) -> Socket<T> {
+    /// Wraps a connected socket, such as one that a listener has accepted.
+    pub fn new(socket: Async<T>) -> Socket<T> {
         Socket(socket)
     }
 
@@ -87,7 +100,6 @@ impl<T: Duplex> AsyncWrite for Socket<T> {
         Poll::Ready(Ok(()))
     }
 
-    /// Ends the direction to the server; `Async` itself would leave it open.
     fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(self.get_ref().shutdown(Shutdown::Write))
     }

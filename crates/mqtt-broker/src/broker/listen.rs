@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_io::{Async, Timer};
+use mqtt_async::Socket;
 
 use super::Broker;
-use super::socket::Socket;
 use crate::error::ListenError;
 use crate::hooks::Peer;
 
@@ -77,7 +77,7 @@ impl Broker {
                     // Acknowledgements are small and must not wait for each other; without it they
                     // are late, but correct.
                     let _ = stream.get_ref().set_nodelay(true);
-                    self.attach_from(Socket(stream), Peer::from_address(address));
+                    self.attach_from(Socket::new(stream), Peer::from_address(address));
                 }
                 Err(_) => drop(Timer::after(PAUSE).await),
             }
@@ -88,7 +88,7 @@ impl Broker {
     async fn accept_unix(self, listener: Async<UnixListener>, _file: SocketFile) {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => self.attach(Socket(stream)),
+                Ok((stream, _)) => self.attach(Socket::new(stream)),
                 Err(_) => drop(Timer::after(PAUSE).await),
             }
         }
