@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use mqtt_async::{Client, Config, Error, Tcp, Text, TopicName, Version, Will};
+use mqtt_async::{
+    Client, Config, Error, Publish, PublishError, Publishing, Tcp, Text, TopicName, Version, Will,
+};
 
 use crate::args::Connection;
 use crate::failure::{Failure, Kind};
@@ -92,6 +94,19 @@ impl Prepared {
 }
 
 impl Session {
+    /// Sends a message, and waits if there is no room for it.
+    // Of the whole session, not of its client: a block that has only that would drop the driver.
+    pub(crate) async fn accept(&self, mut publish: Publish) -> Result<Publishing, Failure> {
+        loop {
+            match self.client.send(publish) {
+                Ok(publishing) => return Ok(publishing),
+                Err(PublishError::Full(back)) => publish = *back,
+                Err(error) => return Err(error.into()),
+            }
+            self.client.ready().await?;
+        }
+    }
+
     /// Waits for the answers that are missing, says goodbye, and tells what is left. A Ctrl-C ends the wait.
     pub(crate) async fn close(self, interrupts: &mut Interrupts) -> Result<(), Failure> {
         let Session { client, driver } = self;

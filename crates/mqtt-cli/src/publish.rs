@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use mqtt_async::{Client, Publish, PublishError, Publishing, QoS, TopicName};
+use mqtt_async::{Publish, QoS, TopicName};
 use smol::Timer;
 use smol::io::{AsyncBufReadExt, BufReader};
 use smol::stream::{Stream, StreamExt};
 
 use crate::args::{Connection, Payload, Properties, cannot_read_stdin, qos};
+use crate::connection::Session;
 use crate::failure::Failure;
 use crate::signal::Interrupts;
 
@@ -63,11 +64,11 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let session = interrupts.unless(connecting).await.ok_or_else(Failure::interrupted)??;
     let work = async {
         if args.lines {
-            publish_all(&session.client, lines(publish), args.interval).await
+            publish_all(&session, lines(publish), args.interval).await
         } else {
             let copies =
                 std::iter::repeat_n(publish, usize::try_from(args.repeat).unwrap_or(usize::MAX));
-            publish_all(&session.client, smol::stream::iter(copies).map(Ok), args.interval).await
+            publish_all(&session, smol::stream::iter(copies).map(Ok), args.interval).await
         }
     };
     // What was accepted before a Ctrl-C is still seen to its end.
@@ -87,7 +88,7 @@ fn lines(like: Publish) -> impl Stream<Item = Result<Publish, Failure>> + Unpin 
 
 /// Publishes one after the other, and looks at the answers in the same order.
 async fn publish_all(
-    client: &Client,
+    session: &Session,
     mut messages: impl Stream<Item = Result<Publish, Failure>> + Unpin,
     interval: Duration,
 ) -> Result<(), Failure> {
@@ -97,7 +98,7 @@ async fn publish_all(
         if !std::mem::take(&mut first) && !interval.is_zero() {
             Timer::after(interval).await;
         }
-        waiting.push_back(accept(client, message?).await?);
+        waiting.push_back(session.accept(message?).await?);
         if waiting.len() >= WINDOW
             && let Some(oldest) = waiting.pop_front()
         {
@@ -108,15 +109,4 @@ async fn publish_all(
         publishing.await?;
     }
     Ok(())
-}
-
-async fn accept(client: &Client, mut publish: Publish) -> Result<Publishing, Failure> {
-    loop {
-        match client.send(publish) {
-            Ok(publishing) => return Ok(publishing),
-            Err(PublishError::Full(back)) => publish = *back,
-            Err(error) => return Err(error.into()),
-        }
-        client.ready().await?;
-    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mqtt_async::{Publish, PublishError, Publishing, QoS, Subscription, TopicName};
+use mqtt_async::{Publish, Publishing, QoS, Subscription, TopicName};
 use smol::{Executor, Timer};
 
 use super::tally::Tally;
@@ -73,18 +73,6 @@ fn topic(options: &Options, number: usize) -> Result<TopicName, Failure> {
     Ok(TopicName::new(format!("{}/{number}", options.topic))?)
 }
 
-/// Sends, and waits if there is no room.
-async fn accept(session: &Session, mut publish: Publish) -> Result<Publishing, Failure> {
-    loop {
-        match session.client.send(publish) {
-            Ok(publishing) => return Ok(publishing),
-            Err(PublishError::Full(back)) => publish = *back,
-            Err(error) => return Err(error.into()),
-        }
-        session.client.ready().await?;
-    }
-}
-
 async fn publish(
     options: &Options,
     tally: &Arc<Tally>,
@@ -102,7 +90,7 @@ async fn publish(
                 if waiting.len() >= options.window.max(1) {
                     answered(&mut waiting, &tally).await?;
                 }
-                waiting.push_back((Instant::now(), accept(&session, publish.clone()).await?));
+                waiting.push_back((Instant::now(), session.accept(publish.clone()).await?));
             }
             while !waiting.is_empty() {
                 answered(&mut waiting, &tally).await?;
@@ -161,7 +149,7 @@ async fn roundtrip(
         parts.push(async move {
             for _ in 0..options.messages {
                 let began = Instant::now();
-                drop(accept(&session, publish.clone()).await?);
+                drop(session.accept(publish.clone()).await?);
                 if stream.next().await.is_none() {
                     return Err(Failure::other("the subscription has ended"));
                 }
@@ -211,7 +199,7 @@ async fn subscribe(
                 oldest.await?;
             }
             let publish = Publish::new(topic.clone(), stamped(since, options.size));
-            waiting.push_back(accept(&publisher, publish.qos(options.qos)).await?);
+            waiting.push_back(publisher.accept(publish.qos(options.qos)).await?);
         }
         for publishing in waiting {
             publishing.await?;
