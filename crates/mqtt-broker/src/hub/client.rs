@@ -221,14 +221,13 @@ impl Hub {
         let Some(session) = self.ended(key, now) else {
             return;
         };
-        let connection = self.connections.get_mut(&key);
-        let (info, unaccepted) = connection.map_or((None, None), |connection| {
-            (connection.info.clone(), connection.unaccepted.take())
-        });
-        if let Some(client) = info {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        let (client, unaccepted) = (connection.client, connection.unaccepted.take());
+        if let Some(client) = connection.info.clone() {
             self.notices.push(Notice::Disconnected { client, reason: reason.clone() });
         }
-        let client = self.connections.get(&key).and_then(|connection| connection.client);
         let Some((key, client)) = client.and_then(|key| Some((key, self.clients.get_mut(&key)?)))
         else {
             return;
