@@ -34,12 +34,16 @@ const COMPACT_FROM: usize = 4 * 1024;
 /// # Ok::<(), mqtt_proto::EncodeError>(())
 /// ```
 pub struct TxBuf {
+    /// Initialized memory, so that a whole packet is written with one look at the bounds.
     scratch: Vec<u8>,
     /// How much of `scratch` has been taken out.
     taken: usize,
+    /// How much of `scratch` has been filled.
+    filled: usize,
     /// Payloads, each with the place in `scratch` that it stands before; the places ascend.
     payloads: VecDeque<(usize, Bytes)>,
-    len: usize,
+    /// How many bytes of payloads wait.
+    referred: usize,
     limit: usize,
     /// How much was ever taken out: by it a session sees whether writing gets on.
     progress: u64,
@@ -52,7 +56,7 @@ pub struct TxBuf {
 impl fmt::Debug for TxBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TxBuf")
-            .field("len", &self.len)
+            .field("len", &self.len())
             .field("limit", &self.limit)
             .field("progress", &self.progress)
             .finish_non_exhaustive()
@@ -76,8 +80,9 @@ impl TxBuf {
         TxBuf {
             scratch: Vec::new(),
             taken: 0,
+            filled: 0,
             payloads: VecDeque::new(),
-            len: 0,
+            referred: 0,
             limit,
             progress: 0,
             away: 0,
@@ -88,13 +93,13 @@ impl TxBuf {
     /// Returns how many bytes wait to be sent.
     #[inline]
     pub const fn len(&self) -> usize {
-        self.len
+        self.filled - self.taken + self.referred
     }
 
     /// Tells whether nothing waits to be sent.
     #[inline]
     pub const fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// Tells whether enough waits to be sent: a session then holds further packets back.
@@ -124,11 +129,12 @@ impl TxBuf {
     /// # Ok::<(), mqtt_proto::EncodeError>(())
     /// ```
     pub fn hand_over(&mut self, to: &mut TxBuf) {
-        if to.len == 0 {
+        if to.is_empty() {
             mem::swap(&mut self.scratch, &mut to.scratch);
             mem::swap(&mut self.payloads, &mut to.payloads);
-            (to.taken, to.len) = (mem::take(&mut self.taken), mem::take(&mut self.len));
-            self.away += to.len;
+            (to.taken, to.filled) = (mem::take(&mut self.taken), mem::take(&mut self.filled));
+            to.referred = mem::take(&mut self.referred);
+            self.away += to.len();
         }
     }
 
@@ -144,7 +150,7 @@ impl TxBuf {
         self.torn |= self.unwritten() > 0;
         self.away = 0;
         self.payloads.clear();
-        self.len = 0;
+        self.referred = 0;
         self.run_empty();
     }
 
@@ -155,6 +161,7 @@ impl TxBuf {
 
     /// Gives back the memory that nothing lies in.
     pub fn shrink(&mut self) {
+        self.scratch.truncate(self.filled);
         self.scratch.shrink_to_fit();
         self.payloads.shrink_to_fit();
     }
@@ -167,7 +174,7 @@ impl TxBuf {
     /// Returns how many bytes are not written yet, here or where they were handed over to.
     #[inline]
     pub(crate) const fn unwritten(&self) -> usize {
-        self.len + self.away
+        self.len() + self.away
     }
 
     /// Tells whether all that was ever put in has been written.
@@ -182,46 +189,117 @@ impl TxBuf {
         self.progress.wrapping_add(self.unwritten() as u64)
     }
 
+    /// Appends what `write` writes, which is at most so many bytes.
     #[inline]
-    pub(crate) fn reserve(&mut self, additional: usize) {
-        self.scratch.reserve(additional);
-    }
-
-    #[inline]
-    pub(crate) fn put(&mut self, bytes: &[u8]) {
-        self.scratch.extend_from_slice(bytes);
-        self.len += bytes.len();
-    }
-
-    /// Puts a payload: small ones are copied, large ones are referred to.
-    #[inline]
-    pub(crate) fn put_payload(&mut self, payload: &Bytes) {
-        if payload.len() < REFER_FROM {
-            self.put(payload);
-        } else {
-            self.payloads.push_back((self.scratch.len(), payload.clone()));
-            self.len += payload.len();
+    pub(crate) fn append(&mut self, at_most: usize, write: impl FnOnce(&mut Writer<'_>)) {
+        let end = self.filled + at_most;
+        if end > self.scratch.len() {
+            self.grow(end);
         }
+        let mut writer = Writer(self.scratch.get_mut(self.filled..end).unwrap_or_default());
+        write(&mut writer);
+        self.filled = end - writer.0.len();
+    }
+
+    /// Appends a payload without copying it.
+    #[inline]
+    pub(crate) fn refer(&mut self, payload: Bytes) {
+        self.referred += payload.len();
+        self.payloads.push_back((self.filled, payload));
+    }
+
+    #[cold]
+    fn grow(&mut self, len: usize) {
+        self.scratch.resize(len.max(2 * self.scratch.len()), 0);
     }
 
     /// Returns what remains of scratch before the next payload.
     fn head(&self) -> &[u8] {
-        let end = self.payloads.front().map_or(self.scratch.len(), |(place, _)| *place);
+        let end = self.payloads.front().map_or(self.filled, |(place, _)| *place);
         self.scratch.get(self.taken..end).unwrap_or_default()
     }
 
     fn run_empty(&mut self) {
-        self.taken = 0;
-        self.scratch.clear();
+        (self.taken, self.filled) = (0, 0);
         // Only a packet that is larger than the limit makes it so large.
-        self.scratch.shrink_to(self.limit.saturating_mul(2));
+        let keep = self.limit.saturating_mul(2);
+        if self.scratch.len() > keep {
+            self.scratch.truncate(keep);
+            self.scratch.shrink_to_fit();
+        }
     }
+}
+
+/// Room for a packet.
+pub(crate) struct Writer<'a>(&'a mut [u8]);
+
+impl<'a> Writer<'a> {
+    /// Moves it out.
+    #[inline(always)]
+    pub(crate) fn take(&mut self) -> Writer<'a> {
+        Writer(core::mem::take(&mut self.0))
+    }
+
+    /// Writes the next bytes, for which there has to be room.
+    #[inline(always)]
+    pub(crate) fn put(&mut self, bytes: &[u8]) {
+        if let Some(place) = self.place(bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+    }
+
+    /// The same for what is short in most packets: topics and the texts of properties.
+    ///
+    /// The length is not known when this is compiled, and so each copy is a call. Two copies of a fixed
+    /// length that overlap do as well, are none, and save a fifth of the time of a PUBLISH with properties.
+    #[inline(always)]
+    pub(crate) fn put_short(&mut self, bytes: &[u8]) {
+        let Some(place) = self.place(bytes.len()) else { return };
+        if bytes.len() > 32 {
+            place.copy_from_slice(bytes);
+        } else if !(copy_ends::<16>(place, bytes)
+            || copy_ends::<8>(place, bytes)
+            || copy_ends::<4>(place, bytes))
+        {
+            place.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
+        }
+    }
+
+    /// Takes the place of the next bytes. What is too much is lost: the length was computed by the code that
+    /// writes, and is compared in debug builds.
+    #[inline(always)]
+    fn place(&mut self, len: usize) -> Option<&'a mut [u8]> {
+        let (place, rest) = core::mem::take(&mut self.0).split_at_mut_checked(len)?;
+        self.0 = rest;
+        Some(place)
+    }
+}
+
+/// Copies all bytes, if there are N to 2 N of them.
+#[inline(always)]
+fn copy_ends<const N: usize>(place: &mut [u8], bytes: &[u8]) -> bool {
+    let (Some(first), Some(last)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) else {
+        return false;
+    };
+    if let Some(place) = place.first_chunk_mut() {
+        *place = *first;
+    }
+    if let Some(place) = place.last_chunk_mut() {
+        *place = *last;
+    }
+    true
+}
+
+/// Tells whether a payload is copied beside its header.
+#[inline]
+pub(crate) const fn is_copied(payload: usize) -> bool {
+    payload < REFER_FROM
 }
 
 impl Buf for TxBuf {
     #[inline]
     fn remaining(&self) -> usize {
-        self.len
+        self.len()
     }
 
     fn chunk(&self) -> &[u8] {
@@ -234,8 +312,7 @@ impl Buf for TxBuf {
 
     /// Takes bytes out; more than there are counts as all of them.
     fn advance(&mut self, count: usize) {
-        let mut count = count.min(self.len);
-        self.len -= count;
+        let mut count = count.min(self.len());
         self.progress = self.progress.wrapping_add(count as u64);
         while count > 0 {
             let head = self.head().len();
@@ -246,6 +323,7 @@ impl Buf for TxBuf {
             } else if let Some((_, payload)) = self.payloads.front_mut() {
                 let step = payload.len().min(count);
                 payload.advance(step);
+                self.referred -= step;
                 count -= step;
                 if payload.is_empty() {
                     self.payloads.pop_front();
@@ -254,11 +332,12 @@ impl Buf for TxBuf {
                 break;
             }
         }
-        if self.len == 0 {
+        if self.is_empty() {
             self.run_empty();
-        } else if self.taken >= COMPACT_FROM && self.taken * 2 >= self.scratch.len() {
+        } else if self.taken >= COMPACT_FROM && self.taken * 2 >= self.filled {
             // A transport that never takes everything must not make the scratch grow for ever.
-            self.scratch.drain(..self.taken);
+            self.scratch.copy_within(self.taken..self.filled, 0);
+            self.filled -= self.taken;
             for (place, _) in &mut self.payloads {
                 *place -= self.taken;
             }
@@ -286,7 +365,7 @@ impl Buf for TxBuf {
             }
             at = *place;
         }
-        put(self.scratch.get(at..).unwrap_or_default());
+        put(self.scratch.get(at..self.filled).unwrap_or_default());
         filled
     }
 }
@@ -300,8 +379,11 @@ mod tests {
         let mut expected = Vec::new();
         for (header, size) in [(3, 10), (5, REFER_FROM), (0, 2 * REFER_FROM), (7, 0), (9, 4000)] {
             let (header, payload) = (alloc::vec![1; header], Bytes::from(alloc::vec![2; size]));
-            out.put(&header);
-            out.put_payload(&payload);
+            out.append(header.len(), |writer| writer.put(&header));
+            match is_copied(payload.len()) {
+                true => out.append(payload.len(), |writer| writer.put(&payload)),
+                false => out.refer(payload.clone()),
+            }
             expected.extend_from_slice(&header);
             expected.extend_from_slice(&payload);
         }
@@ -339,12 +421,33 @@ mod tests {
         assert_eq!(out.chunks_vectored(&mut few), 2);
     }
 
+    // Each way to copy, and each border between two of them.
+    #[test]
+    fn short_texts_of_all_lengths_are_written() {
+        let bytes: Vec<u8> = (1..=70).collect();
+        for len in 0..=bytes.len() {
+            let mut out = TxBuf::new();
+            // What lay there before is not what is to be there.
+            out.append(80, |writer| writer.put(&[0xEE; 80]));
+            out.advance(80);
+            out.append(len + 9, |writer| {
+                writer.put_short(&bytes[..len]);
+                writer.put(&[0xFF]);
+            });
+            assert_eq!(out.chunk(), [&bytes[..len], &[0xFF]].concat());
+        }
+    }
+
+    fn put(out: &mut TxBuf, len: usize) {
+        out.append(len, |writer| writer.put(&alloc::vec![0; len]));
+    }
+
     #[test]
     fn a_slow_reader_does_not_make_scratch_grow() {
         let mut out = TxBuf::new();
-        out.put(&[0; 10]);
+        put(&mut out, 10);
         for _ in 0..100_000 {
-            out.put(&[0; 100]);
+            put(&mut out, 100);
             out.advance(100);
         }
         assert!(out.capacity() <= 4 * COMPACT_FROM, "{}", out.capacity());
@@ -353,10 +456,10 @@ mod tests {
     #[test]
     fn gives_memory_back_when_empty() {
         let mut out = TxBuf::new();
-        out.put(&[0; 1_000_000]);
+        put(&mut out, 1_000_000);
         out.advance(1_000_000);
         assert!(out.capacity() <= 128 * 1024, "{}", out.capacity());
-        out.put(&[0; 10_000]);
+        put(&mut out, 10_000);
         out.shrink();
         assert_eq!((out.capacity(), out.len()), (10_000, 10_000));
         out.advance(10_000);

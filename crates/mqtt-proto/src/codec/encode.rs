@@ -3,16 +3,14 @@
 //! Each packet is checked first, then written twice by one and the same code: into a counter, which
 //! gives the lengths, and into the buffer. So the two cannot disagree.
 
-use bytes::Bytes;
-
 use crate::error::EncodeError;
 use crate::packet::{
-    AckProperties, Auth, ConnAck, Connect, Disconnect, Packet, PropertyId as Id, PublishPacket,
-    SubAck, Subscribe, SubscriptionOptions, UnsubAck, Unsubscribe, UserProperties, Will,
+    AckProperties, Auth, ConnAck, Connect, Disconnect, Packet, PropertyId as Id, SubAck, Subscribe,
+    SubscriptionOptions, UnsubAck, Unsubscribe, UserProperties, Will,
 };
 use crate::reason::ReasonCode;
 use crate::text::Text;
-use crate::txbuf::TxBuf;
+use crate::txbuf::{TxBuf, Writer};
 use crate::types::{PacketId, QoS, Version};
 
 mod check;
@@ -25,6 +23,9 @@ pub const MAX_REMAINING_LENGTH: usize = 268_435_455;
 
 /// Returns how many bytes [`encode`] will write, or why it will not.
 pub fn encoded_len(packet: &Packet, version: Version) -> Result<usize, EncodeError> {
+    if let Some(bytes) = short_ack(packet) {
+        return Ok(bytes.len());
+    }
     let remaining = remaining_len(packet, version)?;
     Ok(1 + variable_len(remaining) + remaining)
 }
@@ -47,38 +48,68 @@ pub fn encoded_len(packet: &Packet, version: Version) -> Result<usize, EncodeErr
 /// # Ok::<(), mqtt_proto::EncodeError>(())
 /// ```
 pub fn encode(packet: &Packet, version: Version, out: &mut TxBuf) -> Result<(), EncodeError> {
+    if let Some(bytes) = short_ack(packet) {
+        out.append(bytes.len(), |out| out.put(&bytes));
+        return Ok(());
+    }
+    match packet {
+        Packet::Publish(publish) => publish::encode_packet(publish, version, out),
+        Packet::PingReq | Packet::PingResp => {
+            out.append(2, |out| out.put(&[(packet.packet_type() as u8) << 4, 0]));
+            Ok(())
+        }
+        _ => encode_rare(packet, version, out),
+    }
+}
+
+#[inline(never)]
+fn encode_rare(packet: &Packet, version: Version, out: &mut TxBuf) -> Result<(), EncodeError> {
     let remaining = remaining_len(packet, version)?;
-    let before = out.len();
     let flags = match packet {
-        Packet::Publish(publish) => publish.flags,
         Packet::PubRel(_) | Packet::Subscribe(..) | Packet::Unsubscribe(..) => 0b0010,
         _ => 0,
     };
-    out.reserve(scratch_len(packet, remaining));
-    out.u8((packet.packet_type() as u8) << 4 | flags);
-    out.variable(remaining);
-    body(packet, version, out);
-    debug_assert_eq!(
-        out.len() - before,
-        1 + variable_len(remaining) + remaining,
-        "{packet:?} is not as long as predicted"
-    );
+    let before = out.len();
+    out.append(5 + remaining, |out| {
+        out.u8((packet.packet_type() as u8) << 4 | flags);
+        out.variable(remaining);
+        body(packet, version, out);
+    });
+    check_written(before, remaining, out);
     Ok(())
 }
 
-/// How much of a packet will be copied; a large payload is only referred to.
-fn scratch_len(packet: &Packet, remaining: usize) -> usize {
-    match packet {
-        Packet::Publish(publish) => 5 + remaining - publish.payload_bytes().len().min(remaining),
-        _ => 5 + remaining,
-    }
+/// Returns an acknowledgement as all versions write it: without reason and properties. Nearly all are so.
+#[inline(always)]
+fn short_ack(packet: &Packet) -> Option<[u8; 4]> {
+    let (first, ack) = match packet {
+        Packet::PubAck(ack) => (0x40, ack),
+        Packet::PubRec(ack) => (0x50, ack),
+        Packet::PubRel(ack) => (0x62, ack),
+        Packet::PubComp(ack) => (0x70, ack),
+        _ => return None,
+    };
+    let [high, low] = ack.packet_id.get().to_be_bytes();
+    let short = ack.reason == ReasonCode::SUCCESS && ack.properties.is_empty();
+    short.then_some([first, 2, high, low])
+}
+
+/// The lengths were computed by the code that writes.
+#[inline]
+fn check_written(before: usize, remaining: usize, out: &TxBuf) {
+    let predicted = 1 + variable_len(remaining) + remaining;
+    debug_assert_eq!(out.len() - before, predicted, "a packet is not as long as predicted");
 }
 
 fn remaining_len(packet: &Packet, version: Version) -> Result<usize, EncodeError> {
     check::check(packet, version)?;
     let mut count = Count(0);
     body(packet, version, &mut count);
-    check::remaining(count.0)
+    let payload = match packet {
+        Packet::Publish(publish) => publish.payload_bytes().len(),
+        _ => 0,
+    };
+    check::remaining(count.0 + payload)
 }
 
 /// Returns how many bytes a Variable Byte Integer takes.
@@ -95,8 +126,10 @@ pub(super) const fn variable_len(value: usize) -> usize {
 trait Sink {
     fn put(&mut self, bytes: &[u8]);
 
-    fn payload(&mut self, payload: &Bytes) {
-        self.put(payload);
+    /// The same for what is short in most packets.
+    #[inline(always)]
+    fn put_short(&mut self, bytes: &[u8]) {
+        self.put(bytes);
     }
 
     #[inline]
@@ -128,7 +161,14 @@ trait Sink {
     #[inline]
     fn field(&mut self, bytes: &[u8]) {
         self.u16(bytes.len() as u16);
-        self.put(bytes);
+        self.put_short(bytes);
+    }
+
+    /// The identifier of a property and the length of its value.
+    #[inline(always)]
+    fn start_field(&mut self, id: Id, value: &[u8]) {
+        let [high, low] = (value.len() as u16).to_be_bytes();
+        self.put(&[id as u8, high, low]);
     }
 
     /// Property Length and properties.
@@ -142,41 +182,47 @@ trait Sink {
         properties.write(self);
     }
 
+    #[inline(always)]
     fn property_flag(&mut self, id: Id, value: Option<bool>) {
         if let Some(value) = value {
             self.put(&[id as u8, u8::from(value)]);
         }
     }
 
+    #[inline(always)]
     fn property_u16(&mut self, id: Id, value: Option<u16>) {
         if let Some(value) = value {
-            self.u8(id as u8);
-            self.u16(value);
+            let [high, low] = value.to_be_bytes();
+            self.put(&[id as u8, high, low]);
         }
     }
 
+    #[inline(always)]
     fn property_u32(&mut self, id: Id, value: Option<u32>) {
         if let Some(value) = value {
-            self.u8(id as u8);
-            self.put(&value.to_be_bytes());
+            let [a, b, c, d] = value.to_be_bytes();
+            self.put(&[id as u8, a, b, c, d]);
         }
     }
 
+    #[inline(always)]
     fn property_field(&mut self, id: Id, value: Option<&[u8]>) {
         if let Some(value) = value {
-            self.u8(id as u8);
-            self.field(value);
+            self.start_field(id, value);
+            self.put_short(value);
         }
     }
 
+    #[inline(always)]
     fn property_text(&mut self, id: Id, value: Option<&Text>) {
         self.property_field(id, value.map(Text::as_bytes));
     }
 
+    #[inline(always)]
     fn property_user(&mut self, list: &[(Text, Text)]) {
         for (name, value) in list {
-            self.u8(Id::UserProperty as u8);
-            self.field(name.as_bytes());
+            self.start_field(Id::UserProperty, name.as_bytes());
+            self.put_short(name.as_bytes());
             self.field(value.as_bytes());
         }
     }
@@ -192,15 +238,15 @@ impl Sink for Count {
     }
 }
 
-impl Sink for TxBuf {
-    #[inline]
+impl Sink for Writer<'_> {
+    #[inline(always)]
     fn put(&mut self, bytes: &[u8]) {
-        TxBuf::put(self, bytes);
+        Writer::put(self, bytes);
     }
 
-    #[inline]
-    fn payload(&mut self, payload: &Bytes) {
-        self.put_payload(payload);
+    #[inline(always)]
+    fn put_short(&mut self, bytes: &[u8]) {
+        Writer::put_short(self, bytes);
     }
 }
 
@@ -209,12 +255,12 @@ trait WriteProperties {
     fn write(&self, out: &mut impl Sink);
 }
 
-/// Writes what follows the fixed header of a packet that was checked.
+/// Writes what follows the fixed header of a packet that was checked, but for a payload.
 fn body(packet: &Packet, version: Version, out: &mut impl Sink) {
     match packet {
         Packet::Connect(packet) => connect(packet, version, out),
         Packet::ConnAck(packet) => connack(packet, version, out),
-        Packet::Publish(packet) => publish_packet_body(packet, version, out),
+        Packet::Publish(packet) => publish::packet_body(packet, version, out),
         Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack) => {
             out.packet_id(ack.packet_id);
             reason_and_properties(ack.reason, &ack.properties, ack.properties.is_empty(), out);
@@ -349,19 +395,6 @@ impl WriteProperties for ConnAck {
         );
         out.property_flag(Id::SharedSubscriptionAvailable, self.shared_subscription_available);
     }
-}
-
-fn publish_packet_body(packet: &PublishPacket, version: Version, out: &mut impl Sink) {
-    out.field(packet.wire_topic());
-    if let Some(id) = packet.packet_id() {
-        out.packet_id(id);
-    }
-    if version.is_v5() {
-        let block = packet.property_block();
-        out.variable(block.len());
-        out.put(block);
-    }
-    out.payload(&packet.payload());
 }
 
 impl WriteProperties for AckProperties {

@@ -108,7 +108,7 @@ fn connect(packet: &Connect, version: Version) -> Checked {
     if will.properties.get().is_some_and(|fields| !fields.subscription_identifiers.is_empty()) {
         return invalid(PACKET, DecodeCause::PropertyMisplaced);
     }
-    publish_properties(&will.properties, version)
+    message_properties(&will.properties, version)
 }
 
 fn connack(packet: &ConnAck, version: Version) -> Checked {
@@ -131,11 +131,12 @@ fn connack(packet: &ConnAck, version: Version) -> Checked {
 }
 
 #[inline]
-fn publish_properties(properties: &PublishProperties, version: Version) -> Checked {
+fn message_properties(properties: &PublishProperties, version: Version) -> Checked {
     let Some(fields) = properties.get() else {
         return Ok(());
     };
-    v5_only(!properties.is_empty(), "a property of a message", version)?;
+    // To look through all of them is only needed where there may be none.
+    v5_only(!version.is_v5() && !properties.is_empty(), "a property of a message", version)?;
     field("the Correlation Data", fields.correlation_data.as_ref())?;
     // The largest Variable Byte Integer is also the largest Subscription Identifier.
     let in_range = |id: &u32| (1..=MAX_REMAINING_LENGTH).contains(&(*id as usize));
@@ -145,8 +146,9 @@ fn publish_properties(properties: &PublishProperties, version: Version) -> Check
     Ok(())
 }
 
-#[inline]
-pub(super) fn publish(publish: &Publish, header: &PublishHeader, version: Version) -> Checked {
+/// Checks all but the properties.
+#[inline(always)]
+pub(super) fn publish(publish: &Publish, header: &PublishHeader) -> Checked {
     if publish.qos == QoS::AtMostOnce {
         if header.dup {
             return Err(invalid_publish(DecodeCause::DupOnQos0));
@@ -154,16 +156,25 @@ pub(super) fn publish(publish: &Publish, header: &PublishHeader, version: Versio
     } else if header.packet_id.is_none() {
         return Err(invalid_publish(DecodeCause::PacketIdZero));
     }
+    Ok(())
+}
+
+#[inline(always)]
+pub(super) fn publish_properties(
+    publish: &Publish,
+    header: &PublishHeader,
+    version: Version,
+) -> Checked {
     if let Some(alias) = header.topic_alias {
         v5_only(true, "a Topic Alias", version)?;
         if alias.number() == 0 {
             return Err(invalid_publish(DecodeCause::TopicAliasZero));
         }
     }
-    publish_properties(&publish.properties, version)
+    message_properties(&publish.properties, version)
 }
 
-fn publish_packet(packet: &PublishPacket, version: Version) -> Checked {
+pub(super) fn publish_packet(packet: &PublishPacket, version: Version) -> Checked {
     v5_only(!packet.property_block().is_empty(), "a property of a message", version)
 }
 

@@ -2,14 +2,14 @@
 
 use bytes::{Buf, Bytes};
 
-use super::{Count, Sink, check, variable_len};
+use super::{Count, Sink, check, check_written, variable_len};
 use crate::codec::decode;
 use crate::error::{DecodeCause, EncodeError};
 use crate::packet::{
     Packet, PropertyId as Id, Publish, PublishHeader, PublishPacket, PublishProperties, TopicAlias,
 };
-use crate::txbuf::TxBuf;
-use crate::types::Version;
+use crate::txbuf::{TxBuf, Writer, is_copied};
+use crate::types::{PacketId, QoS, Version};
 
 /// The lengths of the parts of a PUBLISH.
 struct Lens {
@@ -17,26 +17,51 @@ struct Lens {
     remaining: usize,
 }
 
-#[inline]
+#[inline(always)]
 fn lens(publish: &Publish, header: &PublishHeader, version: Version) -> Result<Lens, EncodeError> {
-    check::publish(publish, header, version)?;
-    let topic = wire_topic(publish, header).len();
-    let packet_id = if publish.qos as u8 == 0 { 0 } else { 2 };
-    let mut lens = Lens { properties: 0, remaining: 2 + topic + packet_id + publish.payload.len() };
-    if version.is_v5() {
-        let alias = header.topic_alias;
-        if !publish.properties.is_none() || alias.is_some() {
-            let mut count = Count(0);
-            let expiry = header.message_expiry_interval;
-            properties(&publish.properties, expiry, None, alias, &mut count);
-            lens.properties = count.0;
+    check::publish(publish, header)?;
+    let id = if publish.qos == QoS::AtMostOnce { 0 } else { 2 };
+    let plain = 2 + wire_topic(publish, header).len() + id + publish.payload.len();
+    let mut lens = Lens { properties: 0, remaining: plain + usize::from(version.is_v5()) };
+    if !publish.properties.is_none() || header.topic_alias.is_some() {
+        match properties_len(publish, header, version) {
+            Some(len) => lens.properties = len,
+            None => check::publish_properties(publish, header, version)?,
         }
-        lens.remaining += variable_len(lens.properties) + lens.properties;
+        if version.is_v5() {
+            lens.remaining = plain + variable_len(lens.properties) + lens.properties;
+        }
     }
     check::remaining(lens.remaining)?;
     Ok(lens)
 }
 
+/// Returns the length of the properties if they may be sent: this way the result fits into registers.
+/// Most messages have none, so that this is kept out of the way.
+#[inline(never)]
+fn properties_len(publish: &Publish, header: &PublishHeader, version: Version) -> Option<usize> {
+    check::publish_properties(publish, header, version).ok()?;
+    let mut count = Count(0);
+    let expiry = header.message_expiry_interval;
+    properties(&publish.properties, expiry, None, header.topic_alias, &mut count);
+    Some(count.0)
+}
+
+/// The writer comes and goes in registers.
+#[inline(never)]
+fn put_properties<'a>(
+    publish: &Publish,
+    header: &PublishHeader,
+    len: usize,
+    mut out: Writer<'a>,
+) -> Writer<'a> {
+    out.variable(len);
+    let expiry = header.message_expiry_interval;
+    properties(&publish.properties, expiry, None, header.topic_alias, &mut out);
+    out
+}
+
+#[inline(always)]
 fn wire_topic<'a>(publish: &'a Publish, header: &PublishHeader) -> &'a [u8] {
     match header.topic_alias {
         Some(TopicAlias::Use(_)) => &[],
@@ -76,30 +101,102 @@ pub fn encode_publish(
 ) -> Result<(), EncodeError> {
     let lens = lens(publish, header, version)?;
     let topic = wire_topic(publish, header);
-    let before = out.len();
-    out.reserve(5 + lens.remaining - publish.payload.len());
     let qos = publish.qos as u8;
-    out.u8(0x30 | u8::from(header.dup) << 3 | qos << 1 | u8::from(publish.retain));
-    out.variable(lens.remaining);
-    out.field(topic);
-    if qos != 0
-        && let Some(id) = header.packet_id
-    {
-        out.packet_id(id);
-    }
-    if version.is_v5() {
-        out.variable(lens.properties);
-        if lens.properties > 0 {
-            let (expiry, alias) = (header.message_expiry_interval, header.topic_alias);
-            properties(&publish.properties, expiry, None, alias, out);
+    let first = 0x30 | u8::from(header.dup) << 3 | qos << 1 | u8::from(publish.retain);
+    let payload = &publish.payload;
+    let before = out.len();
+    out.append(at_most(lens.remaining, payload.len()), |out| {
+        start(first, lens.remaining, topic.len() as u16, out);
+        out.put_short(topic);
+        let [high, low] = header.packet_id.map_or(0, PacketId::get).to_be_bytes();
+        match (qos != 0, version.is_v5()) {
+            (false, false) => {}
+            (true, false) => out.put(&[high, low]),
+            (false, true) if lens.properties == 0 => out.put(&[0]),
+            (true, true) if lens.properties == 0 => out.put(&[high, low, 0]),
+            (has_id, _) => {
+                if has_id {
+                    out.put(&[high, low]);
+                }
+                *out = put_properties(publish, header, lens.properties, out.take());
+            }
         }
+        if is_copied(payload.len()) {
+            out.put(payload);
+        }
+    });
+    if !is_copied(payload.len()) {
+        out.refer(payload.clone());
     }
-    out.payload(&publish.payload);
-    debug_assert_eq!(out.len() - before, 1 + variable_len(lens.remaining) + lens.remaining);
+    check_written(before, lens.remaining, out);
     Ok(())
 }
 
+/// Returns how much of a packet is copied, at most.
+#[inline(always)]
+const fn at_most(remaining: usize, payload: usize) -> usize {
+    if is_copied(payload) { 5 + remaining } else { 5 + remaining - payload }
+}
+
+/// Writes the fixed header and the length of the topic, in one piece where the packet is not large.
+#[inline(always)]
+fn start(first: u8, remaining: usize, topic: u16, out: &mut Writer<'_>) {
+    let [high, low] = topic.to_be_bytes();
+    match remaining {
+        0..=0x7F => out.put(&[first, remaining as u8, high, low]),
+        0x80..=0x3FFF => {
+            out.put(&[first, remaining as u8 | 0x80, (remaining >> 7) as u8, high, low]);
+        }
+        _ => {
+            out.u8(first);
+            out.variable(remaining);
+            out.u16(topic);
+        }
+    }
+}
+
+/// Appends a PUBLISH that came from the wire; its payload is referred to if it is large.
+pub(super) fn encode_packet(
+    packet: &PublishPacket,
+    version: Version,
+    out: &mut TxBuf,
+) -> Result<(), EncodeError> {
+    check::publish_packet(packet, version)?;
+    let mut count = Count(0);
+    packet_body(packet, version, &mut count);
+    let payload = packet.payload_bytes();
+    let remaining = check::remaining(count.0 + payload.len())?;
+    let before = out.len();
+    out.append(at_most(remaining, payload.len()), |out| {
+        out.u8(0x30 | packet.flags);
+        out.variable(remaining);
+        packet_body(packet, version, out);
+        if is_copied(payload.len()) {
+            out.put(payload);
+        }
+    });
+    if !is_copied(payload.len()) {
+        out.refer(packet.payload());
+    }
+    check_written(before, remaining, out);
+    Ok(())
+}
+
+/// Writes what stands between the fixed header and the payload.
+pub(super) fn packet_body(packet: &PublishPacket, version: Version, out: &mut impl Sink) {
+    out.field(packet.wire_topic());
+    if let Some(id) = packet.packet_id() {
+        out.packet_id(id);
+    }
+    if version.is_v5() {
+        let block = packet.property_block();
+        out.variable(block.len());
+        out.put(block);
+    }
+}
+
 /// Writes the properties of a message or of a Will, in the order of their identifiers.
+#[inline(always)]
 pub(super) fn properties(
     properties: &PublishProperties,
     message_expiry_interval: Option<u32>,
