@@ -1,0 +1,198 @@
+//! How a number comes about: cases whose contenders take turns, medians, ranges, and where they are written.
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::path::PathBuf;
+use std::time::Duration;
+use std::{env, fs, io};
+
+use cpu_time::ThreadTime;
+
+/// How long one sample takes at least: long enough for the clock, short enough for many turns.
+const SAMPLE: Duration = Duration::from_millis(2);
+
+/// Does the work of a case once, and returns a sum over what it saw: all contenders must see the same.
+pub type Run = Box<dyn FnMut() -> u64>;
+
+/// One library, or one way to use it.
+pub struct Contender {
+    pub name: &'static str,
+    pub run: Run,
+}
+
+impl Contender {
+    pub fn new(name: &'static str, run: impl FnMut() -> u64 + 'static) -> Contender {
+        Contender { name, run: Box::new(run) }
+    }
+}
+
+/// A piece of work, and who does it. The first contender is ours.
+pub struct Case {
+    pub name: String,
+    /// How many packets (or messages, or topics) one run handles.
+    pub units: usize,
+    pub contenders: Vec<Contender>,
+}
+
+/// What was measured of one contender in one case, per unit.
+pub struct Row {
+    pub case: String,
+    pub name: &'static str,
+    /// Nanoseconds.
+    pub time: Spread,
+    /// How many times as long as ours, round by round.
+    pub ratio: Spread,
+}
+
+/// A median between the smallest and the largest.
+#[derive(Clone, Copy)]
+pub struct Spread {
+    pub median: f64,
+    pub min: f64,
+    pub max: f64,
+}
+
+impl Spread {
+    fn of(mut values: Vec<f64>) -> Spread {
+        values.sort_by(f64::total_cmp);
+        let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+        Spread { median: at(values.len() / 2), min: at(0), max: at(values.len().saturating_sub(1)) }
+    }
+}
+
+/// What the command line asks for.
+pub struct Options {
+    pub rounds: usize,
+    /// Only cases whose name has this in it.
+    pub only: String,
+}
+
+/// Runs all cases and writes what came out.
+pub fn bench(name: &str, cases: Vec<Case>, options: &Options) -> io::Result<Vec<Row>> {
+    let (rows, left_out) = measure(cases, options);
+    let mut table = format!("## {name}\n\n{}", table(&rows));
+    for line in left_out {
+        let _ = writeln!(table, "\nLeft out: {line}.");
+    }
+    println!("{table}");
+    write(&format!("{name}.md"), &table)?;
+    write(&format!("{name}.tsv"), &tsv(name, &rows))?;
+    Ok(rows)
+}
+
+struct Turns {
+    contender: Contender,
+    repeat: u32,
+    times: Vec<f64>,
+    ratios: Vec<f64>,
+}
+
+fn measure(cases: Vec<Case>, options: &Options) -> (Vec<Row>, Vec<String>) {
+    let mut left_out = Vec::new();
+    let mut all = Vec::new();
+    for case in cases.into_iter().filter(|case| case.name.contains(&options.only)) {
+        let mut expected = None;
+        let mut turns = Vec::new();
+        for mut contender in case.contenders {
+            let saw = (contender.run)();
+            let expected = *expected.get_or_insert(saw);
+            if saw == expected {
+                turns.push(warm_up(contender));
+            } else {
+                let name = contender.name;
+                left_out.push(format!("{name} in {}: it saw {saw}, not {expected}", case.name));
+            }
+        }
+        all.push((case.name, case.units, turns));
+    }
+    for round in 0..options.rounds {
+        for (_, units, turns) in &mut all {
+            take_turns(turns, *units, round % 2 == 1);
+        }
+    }
+    let rows = all.into_iter().flat_map(|(case, _, turns)| {
+        turns.into_iter().map(move |turn| Row {
+            case: case.clone(),
+            name: turn.contender.name,
+            time: Spread::of(turn.times),
+            ratio: Spread::of(turn.ratios),
+        })
+    });
+    (rows.collect(), left_out)
+}
+
+/// Finds how often to repeat a run, which also warms caches and buffers.
+fn warm_up(mut contender: Contender) -> Turns {
+    let (start, mut repeat) = (ThreadTime::now(), 0);
+    while start.elapsed() < SAMPLE {
+        black_box((contender.run)());
+        repeat += 1;
+    }
+    Turns { contender, repeat, times: Vec::new(), ratios: Vec::new() }
+}
+
+/// One sample of each: the next round goes the other way, so that nobody always follows the same one.
+fn take_turns(turns: &mut [Turns], units: usize, backwards: bool) {
+    let len = turns.len();
+    for at in 0..len {
+        let Some(turn) = turns.get_mut(if backwards { len - 1 - at } else { at }) else { continue };
+        let start = ThreadTime::now();
+        for _ in 0..turn.repeat {
+            black_box((turn.contender.run)());
+        }
+        let runs = f64::from(turn.repeat) * units as f64;
+        turn.times.push(start.elapsed().as_nanos() as f64 / runs);
+    }
+    let ours = turns.first().and_then(|turn| turn.times.last()).copied();
+    for turn in turns {
+        if let (Some(ours), Some(time)) = (ours, turn.times.last()) {
+            turn.ratios.push(time / ours);
+        }
+    }
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut out = String::from("| case | who | ns | range | ours is faster by | range |\n");
+    out.push_str("|---|---|---:|---:|---:|---:|\n");
+    let mut last = "";
+    for Row { case, name, time, ratio } in rows {
+        let first = case != last;
+        let shown = if first { case } else { "" };
+        let (Spread { median: ns, min, max }, Spread { median: by, min: low, max: high }) =
+            (time, ratio);
+        let _ = write!(out, "| {shown} | {name} | {ns:.1} | {min:.1}–{max:.1} |");
+        let _ = match first {
+            true => writeln!(out, " | |"),
+            false => writeln!(out, " {by:.2} | {low:.2}–{high:.2} |"),
+        };
+        last = case;
+    }
+    out
+}
+
+/// One line for each peer: what other programs read.
+fn tsv(bench: &str, rows: &[Row]) -> String {
+    let mut out = String::from("bench\tcase\tours\tpeer\tpeer_value\tratio\n");
+    let mut ours: Option<&Row> = None;
+    for row in rows {
+        match ours.filter(|ours| ours.case == row.case) {
+            None => ours = Some(row),
+            Some(ours) => {
+                let (mine, theirs, ratio) = (ours.time.median, row.time.median, row.ratio.median);
+                let (case, name) = (&row.case, row.name);
+                let _ =
+                    writeln!(out, "{bench}\t{case}\t{mine:.1}\t{name}\t{theirs:.1}\t{ratio:.2}");
+            }
+        }
+    }
+    out
+}
+
+/// Writes a file below `target/benches`, wherever `target` is.
+pub fn write(name: &str, content: &str) -> io::Result<()> {
+    let program = env::current_exe()?;
+    let target = program.ancestors().nth(2).map_or_else(PathBuf::new, PathBuf::from);
+    let folder = target.join("benches");
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join(name), content)
+}
