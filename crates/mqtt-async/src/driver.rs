@@ -129,6 +129,9 @@ impl<C: Connector, T: Timer> Driver<C, T> {
     }
 
     fn rounds(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if let Stage::Running(running) = &mut self.stage {
+            running.begin();
+        }
         for _ in 0..ROUNDS {
             if let Some(result) = &self.result {
                 return Poll::Ready(result.clone());
@@ -262,7 +265,8 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             End::Failed(error) => Err(error.clone()),
             _ => Ok(()),
         };
-        self.shared.lock().end(end, &mut self.woken);
+        let rest = self.shared.lock().end(end, &mut self.woken);
+        drop(rest);
         self.wake();
         self.trace.tell(&Told::Ended(&result));
         self.result = Some(result);
@@ -305,8 +309,7 @@ impl<C: Connector, T> Drop for Driver<C, T> {
     fn drop(&mut self) {
         let driver = {
             let mut state = self.shared.lock();
-            state.end(End::DriverGone, &mut self.woken);
-            state.touch()
+            (state.end(End::DriverGone, &mut self.woken), state.touch())
         };
         drop(driver);
         for waker in self.woken.drain(..) {

@@ -26,7 +26,7 @@ pub(crate) struct Link<Io> {
     /// Whether something was written and not flushed.
     unflushed: bool,
     /// How many bytes were read and written since it was last asked.
-    moved: (u64, u64),
+    moved: (usize, usize),
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
@@ -61,7 +61,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.out.advance(written);
-            self.moved.1 += written as u64;
+            self.moved.1 += written;
             self.unflushed = true;
             *progress = true;
         }
@@ -85,7 +85,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
             _ => 0,
         };
         self.input.truncate(before + read);
-        self.moved.0 += read as u64;
+        self.moved.0 += read;
         if read == self.block {
             self.block = (self.block * 2).min(BLOCK.1);
         } else if read < self.block / 4 {
@@ -99,7 +99,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
     }
 
     /// Returns how many bytes were read and written since the last call.
-    pub(crate) fn take_moved(&mut self) -> (u64, u64) {
+    pub(crate) fn take_moved(&mut self) -> (usize, usize) {
         std::mem::take(&mut self.moved)
     }
 

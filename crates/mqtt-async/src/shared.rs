@@ -10,18 +10,19 @@ use std::time::Instant;
 use std::{fmt, mem};
 
 use mqtt_proto::{
-    AckProperties, Client as ClientRole, CloseReason, Event, Publish, ReasonCode, Session,
-    SessionState, StoreSeq, Subscribe, Token, Unsubscribe, Version,
+    AckProperties, Client as ClientRole, CloseReason, Event, ReasonCode, Session, SessionState,
+    StoreSeq, Subscribe, TxBuf, Unsubscribe, Version,
 };
 
 use crate::config::{Config, Inbound, Resubscribe, ResubscribeOrder};
-use crate::error::{CommandError, Error, PublishError, Rejected, StoreError, TokenError};
+use crate::error::{CommandError, Error, Rejected, StoreError, TokenError};
 use crate::router::Router;
 use crate::status::{Connected, Counts, Event as Happening, Phase, Stats, Status};
 use crate::time::Clock;
 
 mod authentication;
 mod log;
+mod outbound;
 mod requests;
 mod slots;
 mod streams;
@@ -52,6 +53,10 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) session: Session<ClientRole>,
+    /// What the session has to say; the link takes it over, and writes it without the lock.
+    pub(crate) out: TxBuf,
+    /// Whether the link writes what lies there.
+    pub(crate) is_writing: bool,
     pub(crate) slots: Slots,
     pub(crate) router: Router,
     subscriptions: Subscriptions,
@@ -169,6 +174,8 @@ impl Shared {
             state: Mutex::new(State {
                 router: Router::new(config.inbound, config.copy_up_to),
                 session: Session::with_state(config.session, session),
+                out: TxBuf::new(),
+                is_writing: false,
                 slots: Slots::default(),
                 subscriptions: Subscriptions::default(),
                 readers: Wakers::default(),
@@ -264,23 +271,6 @@ impl Shared {
     pub(crate) fn deadline(&self, at: mqtt_proto::Instant) -> Option<Instant> {
         self.epoch.checked_add(at.since_epoch())
     }
-
-    pub(crate) fn publish(self: &Arc<Self>, publish: Publish) -> Result<Slot, PublishError> {
-        let expires =
-            publish.properties.get().is_some_and(|it| it.message_expiry_interval.is_some());
-        // The session takes an earlier time for the last one it was told: most messages need no clock.
-        let now = match expires {
-            true => self.instant(self.clock.now()),
-            false => mqtt_proto::Instant::EPOCH,
-        };
-        self.command(|state| {
-            if state.is_closing() {
-                return Err(PublishError::Closed(Box::new(publish)));
-            }
-            let token = state.publish(publish, now)?;
-            Ok(state.slots.open(token, self))
-        })
-    }
 }
 
 impl State {
@@ -288,19 +278,6 @@ impl State {
     pub(crate) fn touch(&mut self) -> Option<Waker> {
         self.dirty = true;
         self.driver.take()
-    }
-
-    /// Gives a message to the session.
-    fn publish(
-        &mut self,
-        publish: Publish,
-        now: mqtt_proto::Instant,
-    ) -> Result<Token, PublishError> {
-        self.session.publish(publish, now).map_err(|error| {
-            let error = PublishError::from(error);
-            self.full |= matches!(error, PublishError::Full(_));
-            error
-        })
     }
 
     /// The driver looks now: what comes later has to wake it. Returns when it has to look again.
@@ -401,12 +378,6 @@ impl State {
             self.phase = phase;
             self.log.change();
         }
-    }
-
-    /// Adds bytes that were read and written.
-    pub(crate) fn count_bytes(&mut self, (read, written): (u64, u64)) {
-        self.counts.bytes_in += read;
-        self.counts.bytes_out += written;
     }
 
     /// Takes in what happened; whom it concerns is to be woken.
@@ -531,8 +502,12 @@ impl State {
         }
     }
 
-    /// The client has ended: all who wait are to be woken.
-    pub(crate) fn end(&mut self, end: End, woken: &mut Vec<Waker>) {
+    /// The client has ended: all who wait are to be woken. What is returned is to be dropped outside of the
+    /// lock.
+    #[must_use]
+    pub(crate) fn end(&mut self, end: End, woken: &mut Vec<Waker>) -> TxBuf {
+        let rest = self.lose_link(mqtt_proto::Instant::EPOCH);
+        self.handle_events(woken);
         if self.end.is_none() {
             self.set_phase(Phase::Ended);
             self.connected = None;
@@ -544,6 +519,7 @@ impl State {
         self.log.watchers.take(woken);
         self.router.take_wakers(woken);
         self.calling.take_wakers(woken);
+        rest
     }
 }
 

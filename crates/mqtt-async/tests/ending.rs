@@ -235,7 +235,8 @@ fn abort_sends_nothing_more() {
         let token = client.publish("t", "", QoS::AtMostOnce).unwrap();
         let closing = client.abort();
         assert!(bench.done(closing).is_ok());
-        assert!(matches!(bench.done(token), Err(TokenError::Closed)));
+        let error = bench.done(token).unwrap_err();
+        assert!(matches!(error, TokenError::Failed(Failure::NotWritten)), "{error}");
         let sent = |seen: &Seen| matches!(seen, Seen::Publish { .. } | Seen::Disconnect(_));
         assert_eq!(bench.server.count(sent), 0);
         assert_eq!(bench.server.count(|seen| *seen == Seen::Closed { politely: false }), 1);

@@ -48,18 +48,20 @@ impl<Io> Ending<Io> {
 impl<C: Connector, T: Timer> Driver<C, T> {
     pub(super) fn finish(&mut self, mut ending: Ending<C::Io>, cx: &mut Context<'_>) -> Flow {
         let now = self.timer.now();
-        let aborted = {
-            let mut state = self.shared.lock();
+        let (aborted, more) = {
+            let mut guard = self.shared.lock();
+            let state = &mut *guard;
             self.look_by = state.look(now, &mut self.woken);
-            state.session.handle_written(&ending.link.out);
+            state.note_moved(ending.link.take_moved());
+            state.out.hand_over(&mut ending.link.out);
             state.handle_events(&mut self.woken);
             self.news = state.log.tell(&mut self.woken);
-            state.close == Close::Abort
+            (state.close == Close::Abort, !state.out.is_empty())
         };
         self.wake();
         // Where the transport is gone, there is nothing left to do with it.
         let gone = aborted || matches!(ending.error, Error::Eof { .. } | Error::Io(_));
-        let step = if gone { Poll::Ready(false) } else { ending.step(now, cx) };
+        let step = if gone { Poll::Ready(false) } else { ending.step(now, more, cx) };
         let deadline = later(ending.progress, self.limits.close_timeout);
         if step != Poll::Ready(false) && now < deadline {
             self.stage = Stage::Ending(ending);
@@ -67,16 +69,14 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         }
         let Ending { mut link, error, since, .. } = ending;
         let requested = matches!(error, Error::Other(mqtt_proto::CloseReason::Requested));
-        let close = {
+        let (close, rest) = {
             let mut state = self.shared.lock();
-            state.count_bytes(link.take_moved());
-            // Messages of QoS 0 that were not written have to be told so.
-            state.session.handle_written(&link.out);
-            state.session.handle_eof(self.shared.instant(now));
+            state.note_moved(link.take_moved());
+            let rest = state.lose_link(self.shared.instant(now));
             state.handle_events(&mut self.woken);
-            state.close
+            (state.close, rest)
         };
-        drop(link);
+        drop((link, rest));
         self.wake();
         match close {
             Close::Now | Close::Late | Close::Abort => self.end(End::Closed),
@@ -87,8 +87,8 @@ impl<C: Connector, T: Timer> Driver<C, T> {
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Ending<Io> {
-    /// Makes a step; tells whether there is another one.
-    fn step(&mut self, now: Instant, cx: &mut Context<'_>) -> Poll<bool> {
+    /// Makes a step; tells whether there is another one. `more`: there is more to write than the link has.
+    fn step(&mut self, now: Instant, more: bool, cx: &mut Context<'_>) -> Poll<bool> {
         let link = &mut self.link;
         match self.step {
             Step::Write => {
@@ -98,7 +98,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Ending<Io> {
                     self.progress = now;
                 }
                 let written = ready!(poll).is_ok();
-                self.step = Step::Shut;
+                if !more {
+                    self.step = Step::Shut;
+                }
                 Poll::Ready(written)
             }
             Step::Shut => {

@@ -31,6 +31,8 @@ pub(super) struct Running<Io> {
     pub(super) dialogue: Option<Box<Dialogue>>,
     /// Whether reading is over.
     ended: bool,
+    /// Whether the transport had nothing more to read in this poll of the driver: then it wakes it.
+    drained: bool,
     /// Whether a due deadline has been held back for one look at the transport.
     looked: bool,
     /// When to give up on a server that takes no bytes any more; set while closing.
@@ -46,9 +48,15 @@ impl<Io> Running<Io> {
             fresh: false,
             dialogue,
             ended: false,
+            drained: false,
             looked: false,
             give_up: None,
         }
+    }
+
+    /// The driver is polled, perhaps with another waker.
+    pub(super) const fn begin(&mut self) {
+        self.drained = false;
     }
 }
 
@@ -115,7 +123,8 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         let mut guard = self.shared.lock();
         let state = &mut *guard;
         self.look_by = state.look(now, &mut self.woken);
-        state.session.handle_written(&running.link.out);
+        state.note_moved(running.link.take_moved());
+        state.is_writing = running.broken.is_none();
         running.feed(&mut state.session, at);
         if running.ended || running.give_up.is_some_and(|give_up| now >= give_up) {
             state.session.handle_eof(at);
@@ -128,9 +137,9 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         if due && running.looked {
             state.session.handle_timeout(at);
             state.slots.relax();
+            running.link.out.shrink();
         }
         running.looked = due && !running.looked;
-        state.count_bytes(running.link.take_moved());
         let mut closed = state.handle_events(&mut self.woken).closed;
         // It may be over already: DISCONNECT may stand right behind CONNACK.
         if mem::take(&mut state.accepted) {
@@ -168,7 +177,8 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         // Also when there is no room: the session watches whether writing gets on.
         let mut again = false;
         if watches && !aborted && !first {
-            state.session.poll_transmit(&mut running.link.out, at);
+            state.session.poll_transmit(&mut state.out, at);
+            state.out.hand_over(&mut running.link.out);
             let handled = state.handle_events(&mut self.woken);
             closed = closed.or(handled.closed);
             // What came to nothing may have been the last that a drain waits for, or be asked for otherwise.
@@ -217,8 +227,14 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Running<Io> {
 
     /// Reads a block; tells whether there is something to do at once.
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.drained {
+            return false;
+        }
         match self.link.poll_read(cx) {
-            Poll::Pending => return false,
+            Poll::Pending => {
+                self.drained = true;
+                return false;
+            }
             Poll::Ready(Ok(1..)) => self.fresh = true,
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
             Poll::Ready(Ok(0)) => self.ended = true,
