@@ -280,6 +280,41 @@ impl<R: Role> Session<R> {
         self.core.send_now(publish, out)
     }
 
+    /// Tells whether [`publish`](Session::publish) would take that message, as far as [`Bounds`] go.
+    pub fn has_room(&self, publish: &Publish) -> bool {
+        self.core.has_room(publish)
+    }
+
+    /// Accepts a message also at a bound: messages that were never sent are taken back instead, those that
+    /// have waited longest first, until there is room. One message is always taken when no other waits
+    /// to be sent for the first time.
+    ///
+    /// With `place` it takes the place of the message that waits there, if one does, which is then the first
+    /// that is taken back. What is taken back goes to `taken`; these tokens have no outcome. Returns the
+    /// token of the message, and its place: the one that was given, or the token.
+    ///
+    /// Takes time logarithmic in the number of waiting messages.
+    ///
+    /// # Errors
+    ///
+    /// As for [`publish`](Session::publish); `Full` only with a journal, if no Packet Identifier is free.
+    pub fn publish_over(
+        &mut self,
+        publish: Publish,
+        place: Option<Token>,
+        now: Instant,
+        taken: &mut Vec<(Token, Publish)>,
+    ) -> Result<(Token, Token), PublishError> {
+        let now = self.core.advance(now);
+        self.core.publish_over(publish, place, now, taken)
+    }
+
+    /// Takes all messages back that were never put on a wire and are not wanted any more; their tokens have
+    /// no outcome.
+    pub fn take_back(&mut self, unwanted: impl FnMut(&Publish) -> bool) -> Vec<(Token, Publish)> {
+        self.core.take_back(unwanted)
+    }
+
     /// Takes a message back that was never put on a wire, and returns it; its token has no outcome.
     ///
     /// Takes time linear in the number of waiting messages.

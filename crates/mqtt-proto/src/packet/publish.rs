@@ -61,6 +61,19 @@ impl Publish {
         self.retain = retain;
         self
     }
+
+    /// Returns how many bytes of topic, payload and properties it has: what it counts for in
+    /// [`Bounds::bytes`](crate::Bounds::bytes).
+    pub fn size(&self) -> usize {
+        let content = self.topic.as_bytes().len() + self.payload.len();
+        let Some(fields) = self.properties.get() else { return content };
+        let user = fields.user_properties.iter().map(|(name, value)| name.len() + value.len());
+        content
+            + fields.content_type.as_ref().map_or(0, |text| text.len())
+            + fields.response_topic.as_ref().map_or(0, |topic| topic.as_bytes().len())
+            + fields.correlation_data.as_ref().map_or(0, |data| data.len())
+            + user.sum::<usize>()
+    }
 }
 
 impl fmt::Debug for Publish {

@@ -26,6 +26,7 @@ use crate::txbuf::TxBuf;
 use crate::types::{PacketId, PacketType, QoS, Token, Version};
 
 mod direct;
+mod line;
 mod receive;
 mod transmit;
 

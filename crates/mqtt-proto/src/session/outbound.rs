@@ -23,6 +23,7 @@ use crate::types::{PacketId, QoS, Token};
 mod answers;
 mod direct;
 mod given_up;
+mod line;
 mod probe;
 mod requests;
 mod resume;
@@ -61,6 +62,8 @@ pub(super) struct Outbound {
 #[derive(Debug)]
 struct Queued {
     token: Token,
+    /// By what it stands in the line: its token, or that of the message whose place it took.
+    place: Token,
     publish: Publish,
     expires: Option<Instant>,
     size: usize,
@@ -141,18 +144,6 @@ impl Outbound {
         Token(self.last_token)
     }
 
-    /// Returns what the message counts for.
-    pub(super) fn size(publish: &Publish) -> usize {
-        let content = publish.topic.as_bytes().len() + publish.payload.len();
-        let Some(fields) = publish.properties.get() else { return content };
-        let user = fields.user_properties.iter().map(|(name, value)| name.len() + value.len());
-        content
-            + fields.content_type.as_ref().map_or(0, |text| text.len())
-            + fields.response_topic.as_ref().map_or(0, |topic| topic.as_bytes().len())
-            + fields.correlation_data.as_ref().map_or(0, |data| data.len())
-            + user.sum::<usize>()
-    }
-
     /// Returns the size of the message's packet if it is more than the peer takes.
     #[inline]
     pub(super) fn oversize(
@@ -193,16 +184,10 @@ impl Outbound {
         let expires = expiry.map(|seconds| now + Duration::from_secs(seconds.into()));
         self.held += 1;
         self.held_bytes += size;
-        self.queue.push_back(Queued { token, publish, expires, size, sent: false, id, stored });
+        let place = token;
+        let queued = Queued { token, place, publish, expires, size, sent: false, id, stored };
+        self.queue.push_back(queued);
         Ok(token)
-    }
-
-    pub(super) fn cancel(&mut self, token: Token) -> Option<Publish> {
-        let at = self.queue.iter().position(|queued| queued.token == token && !queued.sent)?;
-        let Queued { publish, size, id, .. } = self.queue.remove(at)?;
-        self.forget(token, id);
-        self.give_room(size);
-        Some(publish)
     }
 
     /// Frees the identifier and the record of a message.
@@ -237,7 +222,7 @@ impl Outbound {
 
     /// Returns the first and the last message of the queue.
     pub(super) fn waiting(&self) -> Option<(Token, Token)> {
-        Some((self.queue.front()?.token, self.queue.back()?.token))
+        Some((self.queue.front()?.place, self.queue.back()?.place))
     }
 
     pub(super) fn held_bytes(&self) -> usize {

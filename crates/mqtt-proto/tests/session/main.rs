@@ -20,6 +20,7 @@ mod given_up;
 mod handshake;
 mod keepalive;
 mod limits;
+mod line;
 mod problem_information;
 mod qos;
 mod random;

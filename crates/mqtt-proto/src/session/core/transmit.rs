@@ -24,11 +24,18 @@ impl Core {
         publish: Publish,
         now: Instant,
     ) -> Result<Token, PublishError> {
-        let link = self.link();
-        let version = link.map(|link| link.version).or(self.settings.version);
-        if link.is_some_and(|link| link.phase == Phase::Closing) {
+        if self.phase() == Phase::Closing {
             return Err(PublishError::Closing(Box::new(publish)));
         }
+        self.check(&publish)?;
+        self.enqueue(publish, now)
+    }
+
+    /// Tells whether the message may be sent at all, as far as is known.
+    #[inline]
+    pub(super) fn check(&self, publish: &Publish) -> Result<(), PublishError> {
+        let link = self.link();
+        let version = link.map(|link| link.version).or(self.settings.version);
         if self.settings.is_client()
             && let Some(fields) = publish.properties.get()
         {
@@ -51,7 +58,7 @@ impl Core {
             }
         }
         if let Some(link) = link.filter(|link| link.phase == Phase::Connected) {
-            if let Some(what) = link.limits.lacks_for_publish(&publish) {
+            if let Some(what) = link.limits.lacks_for_publish(publish) {
                 return Err(PublishError::NotSupported(what));
             }
             if let Some(alias) = publish.properties.get().and_then(|fields| fields.topic_alias)
@@ -60,13 +67,23 @@ impl Core {
                 let what = "so high a Topic Alias (Topic Alias Maximum)";
                 return Err(PublishError::NotSupported(what));
             }
-            let oversize = Outbound::oversize(&publish, &link.wire());
+            let oversize = Outbound::oversize(publish, &link.wire());
             if let Some(size) = oversize.map_err(PublishError::Invalid)? {
                 let limit = link.limits.maximum_packet_size;
                 return Err(PublishError::TooLarge { size, limit });
             }
         }
-        let (size, acknowledged) = (Outbound::size(&publish), publish.qos != QoS::AtMostOnce);
+        Ok(())
+    }
+
+    /// Takes a message into the line, if there is room.
+    #[inline]
+    pub(super) fn enqueue(
+        &mut self,
+        publish: Publish,
+        now: Instant,
+    ) -> Result<Token, PublishError> {
+        let (size, acknowledged) = (publish.size(), publish.qos != QoS::AtMostOnce);
         let outbound = &mut self.state.outbound;
         let result = match outbound.has_room(size, acknowledged, &self.settings.bounds) {
             true => outbound.push(publish, size, now),

@@ -31,7 +31,7 @@ impl Outbound {
         self.last_token = self.last_token.max(token.0);
         let (exchange, size) = match kept {
             Kept::Publish(publish) => {
-                let size = Outbound::size(&publish);
+                let size = publish.size();
                 (Exchange::Publish { publish, expires: None, size }, size)
             }
             Kept::Released => {
@@ -64,6 +64,7 @@ impl Outbound {
                 let (id, stored) = (Some(id), StoreSeq::default());
                 self.queue.push_back(Queued {
                     token,
+                    place: token,
                     publish,
                     expires,
                     size,
@@ -140,7 +141,9 @@ impl Outbound {
                         None => self.ids.free(entry.id),
                     }
                     let stored = StoreSeq::default();
-                    again.push(Queued { token, publish, expires, size, sent: true, id, stored });
+                    let place = token;
+                    let sent = true;
+                    again.push(Queued { token, place, publish, expires, size, sent, id, stored });
                     continue;
                 }
                 Exchange::Publish { size, .. } => size,
