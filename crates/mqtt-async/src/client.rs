@@ -22,9 +22,12 @@ use crate::tokens::{Closing, Connecting, Publishing, Ready, Subscribing, Unsubsc
 mod authentication;
 mod durable;
 mod ending;
+mod outbound;
 mod state;
 #[cfg(all(feature = "url", any(feature = "async-io", feature = "tokio")))]
 mod url;
+
+pub use outbound::SendWait;
 
 /// A handle to an MQTT client; clone it freely.
 ///
@@ -90,8 +93,8 @@ impl Client {
     /// Publishes a message; see [`send`](Client::send) for more than topic, payload and QoS.
     ///
     /// It is queued and sent as soon as the connection and the server's Receive Maximum permit, in the
-    /// order of the calls. While there is no connection it waits, within
-    /// [`bounds`](mqtt_proto::ClientConfig::bounds). MQTT 5.0 section 3.3.
+    /// order of the calls. While it cannot be sent it waits, as far as
+    /// [`Config::outbound`](crate::Config::outbound) lets it. MQTT 5.0 section 3.3.
     ///
     /// ```
     /// # fn example(client: mqtt_async::Client) -> Result<(), mqtt_async::PublishError> {
@@ -101,7 +104,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// See [`PublishError`]; `Full` and `Closed` give the message back.
+    /// See [`PublishError`]; `Full`, `Offline` and `Closed` give the message back.
     pub fn publish(
         &self,
         topic: impl IntoTopicName,
@@ -117,7 +120,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// See [`PublishError`]; `Full` and `Closed` give the message back.
+    /// See [`PublishError`]; `Full`, `Offline` and `Closed` give the message back.
     pub fn send(&self, publish: Publish) -> Result<Publishing, PublishError> {
         let shared = self.0.shared();
         shared.publish(publish).map(Publishing::new)
@@ -254,6 +257,8 @@ impl Client {
     }
 
     /// Returns a future that resolves when there is room for another message.
+    ///
+    /// [`send_wait`](Client::send_wait) does this for one message, in the order of those who wait.
     ///
     /// ```
     /// # async fn example(client: mqtt_async::Client, mut publish: mqtt_async::Publish)

@@ -6,8 +6,12 @@ use bytes::Bytes;
 use mqtt_proto::{ClientConfig, PacketId, Text, TextError, TopicName, Version};
 
 use crate::random::Random;
+
+mod outbound;
+
 use crate::redirect::Redirects;
 use crate::stage::ConnectStage;
+pub use outbound::{Dropped, Offline, Outbound, OutboundOverflow};
 
 /// What a [`Client`](crate::Client) is made from.
 ///
@@ -56,6 +60,8 @@ pub struct Config {
     /// CONNECT, and messages and requests with it fail. Clean Start true means there that the session ends
     /// with each connection. With an [`authenticator`](crate::Driver::authenticator), it does not.
     pub fall_back_to_v311: bool,
+    /// What becomes of messages that cannot be sent at once.
+    pub outbound: Outbound,
     /// Bounds on what came in and was not taken yet.
     pub inbound: Inbound,
     /// How requests are made, and how many at a time.
@@ -89,6 +95,7 @@ impl Config {
             resubscribe_order: ResubscribeOrder::default(),
             redirects: None,
             fall_back_to_v311: false,
+            outbound: Outbound::default(),
             inbound: Inbound::default(),
             requests: Requests::default(),
             manual_ack: false,

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use std::{fmt, mem};
 
-use mqtt_proto::ReasonCode;
+use mqtt_proto::{Publish, ReasonCode};
 
 use crate::config::Limits;
 use crate::connect::Connector;
@@ -69,6 +69,7 @@ pub struct Driver<C: Connector, T> {
     look_by: Option<Instant>,
     /// What to tell and to drop behind the lock.
     news: News,
+    spent: Vec<Publish>,
     trace: Trace,
     result: Option<Result<(), Error>>,
 }
@@ -118,6 +119,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             woken: Vec::new(),
             look_by: None,
             news: News::default(),
+            spent: Vec::new(),
             trace,
             result: None,
         }
@@ -284,6 +286,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         for event in mem::take(&mut self.news).happened {
             self.trace.tell(&Told::Happened(&event));
         }
+        self.spent = Vec::new();
         for waker in self.woken.drain(..) {
             waker.wake();
         }

@@ -9,6 +9,7 @@ use mqtt_proto::{
     PeerError, Publish, ReasonCode, Timeout, TopicError,
 };
 
+use crate::config::Dropped;
 use crate::redirect::{RedirectError, RedirectFault};
 use crate::stage::ConnectStage;
 
@@ -243,6 +244,9 @@ pub enum PublishError {
     /// As much is queued as [`bounds`](mqtt_proto::ClientConfig::bounds) permits; here is the message.
     /// Wait with [`ready`](crate::Client::ready).
     Full(Box<Publish>),
+    /// There is no connection, and [`Config::outbound`](crate::Config::outbound) does not let a message of
+    /// this QoS wait for one; here it is. Wait with [`connected`](crate::Client::connected).
+    Offline(Box<Publish>),
     /// The client is closing or has ended; here is the message.
     Closed(Box<Publish>),
     /// The packet would exceed the server's Maximum Packet Size.
@@ -264,7 +268,9 @@ impl PublishError {
     /// Returns the message, if it is worth another try.
     pub fn into_publish(self) -> Option<Publish> {
         match self {
-            PublishError::Full(publish) | PublishError::Closed(publish) => Some(*publish),
+            PublishError::Full(publish)
+            | PublishError::Offline(publish)
+            | PublishError::Closed(publish) => Some(*publish),
             _ => None,
         }
     }
@@ -295,6 +301,9 @@ impl fmt::Display for PublishError {
         match self {
             PublishError::Full(_) => f.write_str(
                 "as much is queued as the configuration permits: wait until the client is ready",
+            ),
+            PublishError::Offline(_) => f.write_str(
+                "there is no connection, and the configuration does not let this message wait for one",
             ),
             PublishError::Closed(_) => f.write_str(CLOSED),
             PublishError::TooLarge { size, limit } => too_large(f, *size, *limit),
@@ -410,6 +419,8 @@ pub enum TokenError {
     /// The session gave it up: the session was lost, the message expired, a new connection permits less,
     /// or, at QoS 0, the connection broke before the message was written.
     Failed(Failure),
+    /// The message was never sent: a policy of [`Config::outbound`](crate::Config::outbound) dropped it.
+    Dropped(Dropped),
     /// The server has lost the session and the subscription with it, and
     /// [`Config::resubscribe`](crate::Config::resubscribe) says not to subscribe anew: subscribe again.
     SubscriptionLost,
@@ -463,6 +474,7 @@ impl TokenError {
             }
             TokenError::SubscriptionLost => true,
             TokenError::Reauthentication(error) => error.is_retryable(),
+            TokenError::Dropped(dropped) => *dropped != Dropped::Replaced,
             _ => false,
         }
     }
@@ -485,6 +497,7 @@ impl fmt::Display for TokenError {
                 text.map_or(Ok(()), |text| write!(f, " ({text})"))
             }
             TokenError::Failed(failure) => failure.fmt(f),
+            TokenError::Dropped(dropped) => dropped.fmt(f),
             TokenError::SubscriptionLost => f.write_str(
                 "the server has lost the session, and with it the subscription: subscribe again, or let \
                  `Config::resubscribe` do it",

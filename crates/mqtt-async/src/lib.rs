@@ -30,6 +30,7 @@
 //! |--|--|
 //! | a token | nothing: detached; [`Publishing::cancel`] is the explicit undo, only before it was on a wire |
 //! | [`Messages::next`] or [`Subscription::next`] while it waits | nothing is lost: a message leaves the queue only when it resolves, and is acknowledged there |
+//! | a [`SendWait`] | the message is not sent; [`SendWait::into_publish`] gives it back |
 //! | a [`Message`] not acknowledged, with manual acknowledgement | stays so: sent again after a reconnect; takes one of Receive Maximum |
 //! | a [`Subscription`] | UNSUBSCRIBE is queued, if no other listens to the filter; what was not taken goes to [`Messages`] |
 //! | [`Events`], [`StatusChanges`] | nothing: they only watch, and do not keep the client |
@@ -96,9 +97,10 @@ pub use mqtt_proto::{
 };
 
 pub use crate::auth::Authenticator;
-pub use crate::client::{Client, IntoTopicFilter, IntoTopicName};
+pub use crate::client::{Client, IntoTopicFilter, IntoTopicName, SendWait};
 pub use crate::config::{
-    Backoff, Config, Inbound, Overflow, Requests, Resubscribe, ResubscribeOrder, StageTimeouts,
+    Backoff, Config, Dropped, Inbound, Offline, Outbound, OutboundOverflow, Overflow, Requests,
+    Resubscribe, ResubscribeOrder, StageTimeouts,
 };
 pub use crate::connect::{Address, AnyConnector, AnyTransport, Connector, Servers, Transport};
 #[cfg(feature = "async-io")]
@@ -124,7 +126,7 @@ pub use crate::redirect::{RedirectError, RedirectFault, Redirects};
 pub use crate::request::{Request, Requesting, Responder, Response};
 pub use crate::shutdown::{Report, Shutdown};
 pub use crate::stage::{ConnectStage, Progress};
-pub use crate::status::{Calls, Connected, Event, Losses, Phase, RoundTrips, Stats, Status};
+pub use crate::status::{Calls, Connected, Drops, Event, Losses, Phase, RoundTrips, Stats, Status};
 #[cfg(feature = "file-store")]
 pub use crate::store::FileStore;
 pub use crate::store::{Change, MemoryStore, RecordKey, Store, StoreFailure};

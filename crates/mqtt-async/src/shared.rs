@@ -10,8 +10,8 @@ use std::time::Instant;
 use std::{fmt, mem};
 
 use mqtt_proto::{
-    AckProperties, Client as ClientRole, CloseReason, Event, ReasonCode, Session, SessionState,
-    StoreSeq, Subscribe, TxBuf, Unsubscribe, Version,
+    AckProperties, Client as ClientRole, CloseReason, Event, Failure, ReasonCode, Session,
+    SessionState, StoreSeq, Subscribe, TxBuf, Unsubscribe, Version,
 };
 
 use crate::config::{Config, Inbound, Resubscribe, ResubscribeOrder};
@@ -21,6 +21,7 @@ use crate::status::{Connected, Counts, Event as Happening, Phase, Stats, Status}
 use crate::time::Clock;
 
 mod authentication;
+mod line;
 mod log;
 mod outbound;
 mod requests;
@@ -30,8 +31,11 @@ mod subscriptions;
 mod wakers;
 
 pub(crate) use authentication::{Authentication, Outcome};
+use line::Line;
+pub(crate) use line::Ticket;
 use log::Log;
 pub(crate) use log::News;
+use outbound::Outgoing;
 pub(crate) use requests::{Calling, MARK, Pending};
 pub(crate) use slots::{Answer, Slot, Slots};
 use subscriptions::Subscriptions;
@@ -55,6 +59,7 @@ pub(crate) struct State {
     pub(crate) session: Session<ClientRole>,
     /// What the session has to say; the link takes it over, and writes it without the lock.
     pub(crate) out: TxBuf,
+    outgoing: Outgoing,
     /// Whether the link writes what lies there.
     pub(crate) is_writing: bool,
     pub(crate) slots: Slots,
@@ -175,6 +180,7 @@ impl Shared {
                 router: Router::new(config.inbound, config.copy_up_to),
                 session: Session::with_state(config.session, session),
                 out: TxBuf::new(),
+                outgoing: Outgoing::new(config.outbound),
                 is_writing: false,
                 slots: Slots::default(),
                 subscriptions: Subscriptions::default(),
@@ -287,6 +293,7 @@ impl State {
             self.close_by = None;
             self.close = self.close.max(Close::Late);
         }
+        self.admit(woken);
         let due = self.calling.expire(now, woken);
         self.close_by.into_iter().chain(due).min()
     }
@@ -355,7 +362,16 @@ impl State {
 
     pub(crate) fn stats(&self) -> Stats {
         let held = self.session.stats();
-        let Counts { acked, rejected, bytes_in, bytes_out, losses, round_trips } = self.counts;
+        let Counts {
+            acked,
+            rejected,
+            dropped,
+            unwritten,
+            bytes_in,
+            bytes_out,
+            losses,
+            round_trips,
+        } = self.counts;
         Stats {
             queued: held.queued,
             in_flight: held.in_flight,
@@ -363,6 +379,8 @@ impl State {
             requests: held.requests,
             acked,
             rejected,
+            dropped,
+            unwritten,
             lagged: self.router.lagged(),
             bytes_in,
             bytes_out,
@@ -429,6 +447,7 @@ impl State {
                 Event::Failed { token, error } => {
                     self.subscriptions.failed(token);
                     self.listening_failed(token, &error, woken);
+                    self.counts.unwritten += u64::from(error == Failure::NotWritten);
                     woken.extend(self.slots.resolve(token, Err(TokenError::Failed(error))));
                 }
                 Event::Connected { resumed, connack } => {
@@ -463,7 +482,9 @@ impl State {
                     self.observers.take(woken);
                 }
                 Event::Closed { reason, .. } => {
-                    self.connected = None;
+                    if self.connected.take().is_some() {
+                        self.went_offline(woken);
+                    }
                     self.log.change();
                     handled.closed = Some(reason);
                 }
@@ -484,6 +505,7 @@ impl State {
             self.log.change();
             self.log.push(|| Happening::Resubscribed { results: renewed.into() });
         }
+        self.admit(woken);
         handled
     }
 
@@ -514,6 +536,7 @@ impl State {
             self.end = Some(end);
         }
         self.slots.end(woken);
+        self.admit(woken);
         self.observers.take(woken);
         self.readers.take(woken);
         self.log.watchers.take(woken);

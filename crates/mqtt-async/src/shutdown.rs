@@ -9,6 +9,7 @@ use mqtt_proto::{Client as ClientRole, Publish, QoS, Session};
 
 use crate::error::TokenError;
 use crate::shared::{End, Shared};
+use crate::status::Drops;
 use crate::tokens::Watch;
 
 /// What was left when a client ended; see [`Client::shutdown`](crate::Client::shutdown).
@@ -25,6 +26,10 @@ pub struct Report {
     /// How many messages were sent and have no final answer: the server has them, or not. The next run of a
     /// durable client goes on with them.
     pub unacked: usize,
+    /// How many messages were dropped unsent in the life of the client, by its policies.
+    pub dropped: Drops,
+    /// How many messages of QoS 0 were lost with a connection before the transport had taken them.
+    pub unwritten: u64,
     /// How many messages came in and wait to be taken; they still can be.
     pub unconsumed: usize,
     /// How the client ended: an error if the driver had given up or was dropped.
@@ -55,16 +60,18 @@ impl Future for Shutdown {
                 End::Closed => Ok(()),
                 end => Err(end.token_error()),
             };
-            Some((state.take_session(), keeps, state.router.len(), result))
+            let counts = (state.counts.dropped, state.counts.unwritten);
+            Some((state.take_session(), keeps, counts, state.router.len(), result))
         });
         // The messages are the user's, so this stands behind the lock.
-        poll.map(|(session, keeps, unconsumed, result)| {
+        poll.map(|(session, keeps, (dropped, unwritten), unconsumed, result)| {
             let (mut unsent, unacked) = take_unsent(session);
             let all = unsent.len();
             if keeps {
                 unsent.retain(|publish| publish.qos == QoS::AtMostOnce);
             }
-            Report { kept: all - unsent.len(), unsent, unacked, unconsumed, result }
+            let kept = all - unsent.len();
+            Report { unsent, kept, unacked, dropped, unwritten, unconsumed, result }
         })
     }
 }

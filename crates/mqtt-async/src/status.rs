@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use mqtt_proto::{ConnAck, ReasonCode, TopicFilter};
 
+use crate::config::Dropped;
 use crate::error::Error;
 
 mod round_trips;
@@ -120,6 +121,10 @@ pub struct Stats {
     pub acked: u64,
     /// How many messages the server has rejected.
     pub rejected: u64,
+    /// How many messages were dropped unsent by the policies of [`Config::outbound`](crate::Config::outbound).
+    pub dropped: Drops,
+    /// How many messages of QoS 0 were lost with a connection before the transport had taken them.
+    pub unwritten: u64,
     /// How many messages that came in were dropped because nobody took them.
     pub lagged: u64,
     /// How many bytes were read from transports.
@@ -161,6 +166,37 @@ pub struct Calls {
     pub unanswerable: u64,
     /// How many responses the client did not accept: they break a rule, or exceed what the server takes.
     pub unsent: u64,
+}
+
+/// How many messages were dropped unsent, by the reason; see [`Dropped`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Drops {
+    /// A newer message needed the room.
+    pub oldest: u64,
+    /// There was no room.
+    pub newest: u64,
+    /// A newer message with the same topic took the place.
+    pub replaced: u64,
+    /// The connection was lost.
+    pub offline: u64,
+}
+
+impl Drops {
+    /// Returns how many these are together.
+    pub const fn total(&self) -> u64 {
+        let Drops { oldest, newest, replaced, offline } = self;
+        *oldest + *newest + *replaced + *offline
+    }
+
+    pub(crate) const fn count(&mut self, dropped: Dropped) {
+        *match dropped {
+            Dropped::Oldest => &mut self.oldest,
+            Dropped::Newest => &mut self.newest,
+            Dropped::Replaced => &mut self.replaced,
+            Dropped::Offline => &mut self.offline,
+        } += 1;
+    }
 }
 
 /// How often a connection was lost or could not be made, by its cause; see [`Error`].
@@ -227,6 +263,8 @@ impl Losses {
 pub(crate) struct Counts {
     pub(crate) acked: u64,
     pub(crate) rejected: u64,
+    pub(crate) dropped: Drops,
+    pub(crate) unwritten: u64,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) losses: Losses,

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use mqtt_proto::{AckProperties, Publish, ReasonCode};
 
+use crate::config::Dropped;
 use crate::error::TokenError;
 use crate::shared::{Answer, End, Key, Look, Outcome, Shared, Slot, State};
 use crate::status::Connected;
@@ -38,12 +39,13 @@ pub struct Granted {
 /// A token as such: it finds its outcome where its slot says.
 #[derive(Debug)]
 struct Observer {
-    slot: Slot,
+    /// `None`: there was no room for the message, and it was dropped at once.
+    slot: Option<Slot>,
     resolved: bool,
 }
 
 impl Observer {
-    const fn new(slot: Slot) -> Observer {
+    const fn new(slot: Option<Slot>) -> Observer {
         Observer { slot, resolved: false }
     }
 
@@ -51,7 +53,11 @@ impl Observer {
         if self.resolved {
             return Poll::Ready(Err(TokenError::Closed));
         }
-        let poll = self.slot.poll(cx);
+        let Some(slot) = &self.slot else {
+            self.resolved = true;
+            return Poll::Ready(Err(TokenError::Dropped(Dropped::Newest)));
+        };
+        let poll = slot.poll(cx);
         self.resolved = poll.is_ready();
         poll
     }
@@ -60,7 +66,10 @@ impl Observer {
         if self.resolved {
             return Poll::Ready(Err(TokenError::Closed));
         }
-        self.slot.poll_received(cx)
+        match &self.slot {
+            Some(slot) => slot.poll_received(cx),
+            None => Poll::Ready(Err(TokenError::Dropped(Dropped::Newest))),
+        }
     }
 }
 
@@ -84,7 +93,7 @@ impl Observer {
 pub struct Publishing(Observer);
 
 impl Publishing {
-    pub(crate) const fn new(slot: Slot) -> Publishing {
+    pub(crate) const fn new(slot: Option<Slot>) -> Publishing {
         Publishing(Observer::new(slot))
     }
 
@@ -110,7 +119,7 @@ impl Publishing {
     /// `None` means that it was sent or has ended already. Takes time linear in the number of messages
     /// that wait.
     pub fn cancel(self) -> Option<Publish> {
-        self.0.slot.cancel()
+        self.0.slot?.cancel()
     }
 }
 
@@ -146,7 +155,7 @@ macro_rules! request_token {
 
         impl $name {
             pub(crate) const fn new(slot: Slot) -> $name {
-                $name(Observer::new(slot))
+                $name(Observer::new(Some(slot)))
             }
         }
 

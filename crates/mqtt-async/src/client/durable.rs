@@ -116,7 +116,7 @@ impl Client {
             }
             slot
         };
-        Recovered { publishing: Publishing::new(slot), message }
+        Recovered { publishing: Publishing::new(Some(slot)), message }
     }
 
     /// Returns a future that resolves when all messages of QoS 1 and 2 that were accepted until now are in

@@ -186,11 +186,11 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         now: Instant,
     ) -> Flow {
         let words = Disconnect::new(ReasonCode::UNSPECIFIED_ERROR);
-        // It has no properties, so it can be encoded.
-        let _ = codec::encode(&Packet::Disconnect(words), Version::V5, &mut running.link.out);
         {
             let at = self.shared.instant(now);
             let mut state = self.shared.lock();
+            // It has no properties, so it can be encoded.
+            let _ = codec::encode(&Packet::Disconnect(words), Version::V5, &mut state.out);
             state.session.handle_eof(at);
             state.handle_events(&mut self.woken);
         }

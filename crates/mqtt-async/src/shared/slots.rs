@@ -288,7 +288,7 @@ mod tests {
     use crate::time::Clock;
 
     fn open(shared: &Arc<Shared>, count: usize) -> Vec<Slot> {
-        (0..count).map(|_| shared.publish(message()).unwrap()).collect()
+        (0..count).filter_map(|_| shared.publish(message()).unwrap()).collect()
     }
 
     fn message() -> Publish {
