@@ -77,14 +77,21 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
     /// The buffer grows by what has come, never by what a packet claims to be long.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let before = self.input.len();
-        self.input.resize(before + self.block, 0);
-        let buffer = self.input.get_mut(before..).unwrap_or_default();
-        let result = Pin::new(&mut self.io).poll_read(cx, buffer);
-        let read = match &result {
-            Poll::Ready(Ok(count)) => (*count).min(self.block),
-            _ => 0,
+        let (result, read) = if before == 0 && self.block == BLOCK.0 {
+            // Most of these reads find nothing: what they find is copied, and an idle connection has no block.
+            let mut block = [0; BLOCK.0];
+            let result = Pin::new(&mut self.io).poll_read(cx, &mut block);
+            let read = count(&result, BLOCK.0);
+            self.input.extend_from_slice(block.get(..read).unwrap_or_default());
+            (result, read)
+        } else {
+            self.input.resize(before + self.block, 0);
+            let buffer = self.input.get_mut(before..).unwrap_or_default();
+            let result = Pin::new(&mut self.io).poll_read(cx, buffer);
+            let read = count(&result, self.block);
+            self.input.truncate(before + read);
+            (result, read)
         };
-        self.input.truncate(before + read);
         self.moved.0 += read;
         if read == self.block {
             self.block = (self.block * 2).min(BLOCK.1);
@@ -106,5 +113,13 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
     /// Ends the direction to the server.
     pub(crate) fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_close(cx)
+    }
+}
+
+/// Returns how many bytes were read; a transport that claims more than there was room for is not believed.
+fn count(result: &Poll<io::Result<usize>>, most: usize) -> usize {
+    match result {
+        Poll::Ready(Ok(count)) => (*count).min(most),
+        _ => 0,
     }
 }

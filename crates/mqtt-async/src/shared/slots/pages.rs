@@ -1,6 +1,6 @@
 //! One byte for each token, shared between the token and the state.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
@@ -51,8 +51,8 @@ pub(super) struct Pages {
     newest: Option<Leaf>,
     /// The others, by their numbers.
     others: Numbered<Leaf>,
-    /// What nobody uses.
-    spares: Vec<Arc<Page>>,
+    /// Pages whose tokens all have their outcomes; some of these tokens may still be alive.
+    spares: VecDeque<Arc<Page>>,
 }
 
 impl Pages {
@@ -73,7 +73,7 @@ impl Pages {
     fn turn(&mut self, before: Option<Leaf>, number: u64, shared: &Arc<Shared>) -> Leaf {
         if let Some(leaf) = before {
             match leaf.open {
-                0 => self.reuse(leaf.page),
+                0 => self.keep(leaf.page),
                 _ => drop(self.others.insert(leaf.number, leaf)),
             }
         }
@@ -81,7 +81,7 @@ impl Pages {
         if let Some(leaf) = self.others.remove(&number) {
             return leaf;
         }
-        let page = self.spares.pop().unwrap_or_else(|| {
+        let page = self.spare().unwrap_or_else(|| {
             let marks = array::from_fn(|_| AtomicU8::default());
             Arc::new(Page { marks, shared: Arc::clone(shared) })
         });
@@ -110,24 +110,32 @@ impl Pages {
             if leaf.open == 0
                 && let Some(leaf) = self.others.remove(&number)
             {
-                self.reuse(leaf.page);
+                self.keep(leaf.page);
             }
         }
     }
 
-    /// Keeps a page for later, if all of its tokens are gone.
-    fn reuse(&mut self, mut page: Arc<Page>) {
-        if self.spares.len() < SPARES
-            && let Some(Page { marks, .. }) = Arc::get_mut(&mut page)
-        {
-            marks.iter_mut().for_each(|mark| *mark.get_mut() = 0);
-            self.spares.push(page);
+    /// Keeps a page for later.
+    fn keep(&mut self, page: Arc<Page>) {
+        if self.spares.len() < SPARES {
+            self.spares.push_back(page);
         }
+    }
+
+    /// Returns the page that was kept for longest, if all of its tokens are gone by now.
+    fn spare(&mut self) -> Option<Arc<Page>> {
+        let mut page = self.spares.pop_front()?;
+        let Some(Page { marks, .. }) = Arc::get_mut(&mut page) else {
+            self.spares.push_back(page);
+            return None;
+        };
+        marks.iter_mut().for_each(|mark| *mark.get_mut() = 0);
+        Some(page)
     }
 
     /// Gives back what a burst needed.
     pub(super) fn relax(&mut self) {
-        self.spares = Vec::new();
+        self.spares = VecDeque::new();
         self.others.shrink_to_fit();
     }
 
