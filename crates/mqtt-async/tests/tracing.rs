@@ -3,8 +3,9 @@
 
 mod common;
 
+use std::cell::RefCell;
 use std::fmt::{Debug, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use common::bench::{Bench, config, lasting};
@@ -44,11 +45,7 @@ impl Visit for Fields<'_> {
     }
 }
 
-impl Subscriber for Lines {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("mqtt_async")
-    }
-
+impl Lines {
     fn new_span(&self, span: &Attributes<'_>) -> Id {
         let mut inner = self.0.lock().unwrap();
         let mut text = span.metadata().name().to_owned();
@@ -61,8 +58,6 @@ impl Subscriber for Lines {
         let mut inner = self.0.lock().unwrap();
         values.record(&mut Fields(&mut inner.spans[span.into_u64() as usize - 1]));
     }
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
 
     fn event(&self, event: &tracing::Event<'_>) {
         let mut inner = self.0.lock().unwrap();
@@ -79,21 +74,68 @@ impl Subscriber for Lines {
         self.0.lock().unwrap().entered.push(span.into_u64() as usize - 1);
     }
 
-    fn exit(&self, _: &Id) {
+    fn exit(&self) {
         self.0.lock().unwrap().entered.pop();
     }
-}
 
-impl Lines {
     fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap().lines)
     }
 }
 
+thread_local! {
+    /// The log of the test that runs on this thread.
+    static LINES: RefCell<Option<Lines>> = const { RefCell::new(None) };
+}
+
+/// The subscriber of the whole program: hands on to the log of the thread.
+///
+/// A subscriber for each thread would not do: `tracing` keeps for each place in the code whether anybody listens,
+/// and a test that nobody listens to can be the first to come there.
+struct ByThread;
+
+impl ByThread {
+    fn lines(&self) -> Option<Lines> {
+        LINES.with_borrow(Clone::clone)
+    }
+}
+
+impl Subscriber for ByThread {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("mqtt_async")
+    }
+
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        self.lines().map_or(Id::from_u64(1), |lines| lines.new_span(span))
+    }
+
+    fn record(&self, span: &Id, values: &Record<'_>) {
+        self.lines().into_iter().for_each(|lines| lines.record(span, values));
+    }
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        self.lines().into_iter().for_each(|lines| lines.event(event));
+    }
+
+    fn enter(&self, span: &Id) {
+        self.lines().into_iter().for_each(|lines| lines.enter(span));
+    }
+
+    fn exit(&self, _: &Id) {
+        self.lines().into_iter().for_each(|lines| lines.exit());
+    }
+}
+
 /// Runs a test with a log of its own.
 fn logged(test: impl FnOnce(&Lines)) {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| tracing::subscriber::set_global_default(ByThread).unwrap());
     let lines = Lines::default();
-    tracing::subscriber::with_default(lines.clone(), || test(&lines));
+    LINES.set(Some(lines.clone()));
+    test(&lines);
+    LINES.set(None);
     assert!(lines.0.lock().unwrap().entered.is_empty(), "a span was entered and not left");
 }
 
