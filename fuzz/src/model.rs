@@ -31,6 +31,17 @@ pub struct Message {
     kept: Option<PacketId>,
 }
 
+impl Message {
+    /// The session that it was under way in was lost.
+    fn lose(&mut self) {
+        self.kept = None;
+        if !self.ended {
+            self.lost = true;
+            self.sent = None;
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub struct Messages {
     all: Vec<Message>,
@@ -147,13 +158,14 @@ impl Messages {
         self.all[number].ended = true;
     }
 
-    /// A session was lost: nothing is certain about what was under way.
+    /// The server has lost the session: nothing is certain about what was under way.
     pub fn lose(&mut self) {
-        self.all.iter_mut().for_each(|message| message.kept = None);
-        for message in self.all.iter_mut().filter(|message| !message.ended) {
-            message.lost = true;
-            message.sent = None;
-        }
+        self.all.iter_mut().for_each(Message::lose);
+    }
+
+    /// The client learns that the session was lost. What the server has sent since then is of the new one.
+    pub fn lose_of_client(&mut self) {
+        self.all.iter_mut().filter(|message| message.from).for_each(Message::lose);
     }
 
     /// A packet was seen on the wire.

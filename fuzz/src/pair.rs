@@ -454,7 +454,7 @@ impl Pair {
                     _ => resumed,
                 };
                 if !goes_on && self.unaware {
-                    self.messages.lose();
+                    self.messages.lose_of_client();
                     self.unaware = false;
                 }
                 if !goes_on {
