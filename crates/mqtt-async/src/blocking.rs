@@ -64,7 +64,9 @@ use crate::request::{Request, Requesting, Response};
 use crate::shutdown::Report;
 use crate::status::{Stats, Status};
 use crate::time::Timer;
-use crate::tokens::{Closing, Connecting, Publishing, Ready, Subscribing, Unsubscribing};
+use crate::tokens::{
+    Closing, Connecting, Publishing, Ready, Reauthenticating, Subscribing, Unsubscribing,
+};
 use crate::{client, events, message};
 
 mod receive;
@@ -213,6 +215,41 @@ impl Client {
         self.client.send(publish).map(Token::new)
     }
 
+    /// Publishes a message, and waits for room for it if there is none; see
+    /// [`Client::publish_wait`](crate::Client::publish_wait).
+    ///
+    /// It returns when the message is accepted, not when it has arrived: that is what the token is for.
+    ///
+    /// ```no_run
+    /// # fn example(client: mqtt_async::blocking::Client) -> Result<(), mqtt_async::PublishError> {
+    /// for number in 0..1_000_000 {
+    ///     client.publish_wait("count", number.to_string(), mqtt_async::QoS::AtLeastOnce)?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`PublishError`], but never `Full`; `Closed` gives the message back.
+    pub fn publish_wait(
+        &self,
+        topic: impl IntoTopicName,
+        payload: impl Into<Bytes>,
+        qos: QoS,
+    ) -> Result<Token<Publishing>, PublishError> {
+        block_on(self.client.publish_wait(topic, payload, qos)).map(Token::new)
+    }
+
+    /// Publishes a message that was built beforehand, and waits for room for it if there is none; see
+    /// [`Client::send_wait`](crate::Client::send_wait).
+    ///
+    /// # Errors
+    ///
+    /// See [`PublishError`], but never `Full`; `Closed` gives the message back.
+    pub fn send_wait(&self, publish: Publish) -> Result<Token<Publishing>, PublishError> {
+        block_on(self.client.send_wait(publish)).map(Token::new)
+    }
+
     /// Subscribes to a filter; see [`Client::subscribe`](crate::Client::subscribe).
     ///
     /// # Errors
@@ -314,6 +351,15 @@ impl Client {
     /// `NotSupported` if the client was made without a store.
     pub fn stored(&self) -> Result<Token<Stored>, CommandError> {
         self.client.stored().map(Token::new)
+    }
+
+    /// Authenticates anew on this connection; see [`Client::reauthenticate`](crate::Client::reauthenticate).
+    ///
+    /// # Errors
+    ///
+    /// See [`CommandError`].
+    pub fn reauthenticate(&self) -> Result<Token<Reauthenticating>, CommandError> {
+        self.client.reauthenticate().map(Token::new)
     }
 
     /// Publishes a request; see [`Client::request`](crate::Client::request). The token resolves to the response.

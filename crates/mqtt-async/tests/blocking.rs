@@ -2,12 +2,14 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::actor::Play;
 use common::bench::{Manual, VERSIONS, config};
 use common::pipe::{Pipe, Shape, pipe};
 use common::runtime::guarded;
@@ -15,7 +17,8 @@ use common::server::{Greeting, Seen, Server};
 use futures_lite::future;
 use mqtt_async::blocking::{Client, Receiver, RecvError, Responder, Token};
 use mqtt_async::{
-    Config, Connector, Error, Event, Phase, QoS, ReasonCode, RequestError, TokenError, Version,
+    Config, Connector, Error, Event, Phase, Publish, PublishError, QoS, ReasonCode, RequestError,
+    TokenError, TopicName, Version,
 };
 
 /// As long as something may take that does come.
@@ -111,6 +114,87 @@ fn a_wait_that_ran_out_has_lost_nothing() {
             second.wait().unwrap();
         }
     });
+}
+
+#[test]
+fn who_publishes_waits_for_room() {
+    guarded(|| {
+        for version in VERSIONS {
+            let mut config = config(version);
+            config.session.bounds.messages = 1;
+            let (client, server) = start(config);
+            client.connected().wait().unwrap();
+            server.script(|script| script.hold_acks = true);
+            let first = client.publish_wait("t", "1", QoS::AtLeastOnce).unwrap();
+            let full = client.publish("t", "2", QoS::AtLeastOnce);
+            assert!(matches!(full, Err(PublishError::Full(_))), "{full:?}");
+            let waiting = thread::spawn({
+                let client = client.clone();
+                move || client.publish_wait("t", "2", QoS::AtLeastOnce).unwrap().wait()
+            });
+            server.script(|script| script.hold_acks = false);
+            first.wait().unwrap();
+            waiting.join().unwrap().unwrap();
+            client.disconnect().wait().unwrap();
+            let publish = Publish::new(TopicName::new("t").unwrap(), "3");
+            let Err(PublishError::Closed(back)) = client.send_wait(publish) else { panic!() };
+            assert_eq!(back.payload, "3");
+        }
+    });
+}
+
+#[test]
+fn who_authenticates_anew_waits_for_the_outcome() {
+    guarded(|| {
+        let play = Play::default();
+        let server = Server::new();
+        server.script(|script| script.challenges = ["one"].into());
+        let (made, config) = (play.clone(), config(Version::V5));
+        let connector = connector(&server, Shape::default());
+        let (client, driver) = mqtt_async::Client::with_timer(config, connector, Manual::new());
+        let client =
+            Client::start(client, driver.authenticator(move || made.actor(Arc::default())))
+                .unwrap();
+        client.connected().wait().unwrap();
+        play.log();
+        client.reauthenticate().unwrap().wait().unwrap();
+        assert_eq!(play.log(), ["start()", "finish()"]);
+        server.script(|script| script.challenges = ["two"].into());
+        client.reauthenticate().unwrap().wait().unwrap();
+        assert_eq!(play.log(), ["start()", "answer(two)", "finish()"]);
+    });
+}
+
+/// Returns the names of the methods that are defined in a source text.
+fn methods(source: &'static str) -> BTreeSet<&'static str> {
+    let named = |line: &&str| line.starts_with("    pub ");
+    let name = |line: &'static str| line.split("fn ").nth(1)?.split(['(', '<']).next();
+    source.lines().filter(named).filter_map(name).collect()
+}
+
+// Whoever reads the documentation of one has to find the method in the other.
+#[test]
+fn it_has_every_method_of_the_async_client() {
+    let ours = methods(include_str!("../src/blocking.rs"));
+    let theirs = [
+        include_str!("../src/client.rs"),
+        include_str!("../src/client/authentication.rs"),
+        include_str!("../src/client/durable.rs"),
+        include_str!("../src/client/ending.rs"),
+        include_str!("../src/client/outbound.rs"),
+        include_str!("../src/client/state.rs"),
+        include_str!("../src/request.rs"),
+    ];
+    let constructors = BTreeSet::from(["durable", "durable_with_timer"]);
+    // Of other types that are defined there.
+    let others = BTreeSet::from(["into_publish"]);
+    let theirs: BTreeSet<&str> = theirs.iter().flat_map(|source| methods(source)).collect();
+    assert!(theirs.len() > 25, "{theirs:?}");
+    let missing: Vec<_> = theirs
+        .difference(&ours)
+        .filter(|it| !constructors.contains(*it) && !others.contains(*it))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[test]

@@ -48,6 +48,15 @@ impl Play {
         waker.into_iter().for_each(Waker::wake);
     }
 
+    /// Makes an authenticator.
+    pub fn actor(&self, client: Arc<OnceLock<Client>>) -> Actor {
+        let mut inner = self.0.lock().unwrap();
+        inner.made += 1;
+        let method = inner.method.unwrap_or("METHOD");
+        drop(inner);
+        Actor { play: self.clone(), client, method }
+    }
+
     pub fn note(&self, what: String) {
         self.0.lock().unwrap().log.push(what);
     }
@@ -129,11 +138,7 @@ pub fn staged_with(config: Config, play: &Play, shape: Shape) -> Bench {
     let (play, client) = (play.clone(), Arc::clone(&place));
     let bench = Bench::hooked(config, shape, |driver| {
         driver.authenticator(move || {
-            let mut inner = play.0.lock().unwrap();
-            inner.made += 1;
-            let method = inner.method.unwrap_or("METHOD");
-            drop(inner);
-            let actor = Actor { play: play.clone(), client: Arc::clone(&client), method };
+            let actor = play.actor(Arc::clone(&client));
             actor.look();
             actor
         })
