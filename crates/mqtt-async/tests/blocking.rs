@@ -75,6 +75,9 @@ fn publishes_subscribes_and_receives() {
             for number in 0..9 {
                 drop(client.publish("b", number.to_string(), QoS::AtLeastOnce).unwrap());
             }
+            // It comes behind them: so all of them are there.
+            drop(client.publish("a/3", "", QoS::AtLeastOnce).unwrap());
+            assert_eq!(messages.recv().unwrap().topic(), "a/3");
             let taken: Vec<_> = own.iter().take(3).map(|message| message.payload()).collect();
             assert_eq!(taken, ["0", "1", "2"]);
             client.unsubscribe("b").unwrap().wait().unwrap();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use common::bench::{Bench, Manual, VERSIONS, config, lasting};
+use common::bench::{Bench, Manual, PRESENT, VERSIONS, config, lasting};
 use common::pipe::{Pipe, Shape};
 use common::server::{Greeting, Seen};
 use mqtt_async::{
@@ -90,7 +90,7 @@ fn failures_of_the_server_are_errors_of_the_token() {
 // class: 22
 #[test]
 fn in_flight_messages_complete_after_a_cut() {
-    for version in VERSIONS {
+    for version in PRESENT {
         for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
             let mut bench = Bench::connected(lasting(version));
             let client = bench.client().clone();
@@ -187,7 +187,7 @@ fn what_is_unsubscribed_from_offline_is_not_subscribed_anew() {
 
 #[test]
 fn a_resumed_session_is_not_subscribed_anew() {
-    for version in VERSIONS {
+    for version in PRESENT {
         let mut bench = Bench::connected(lasting(version));
         let client = bench.client().clone();
         bench.done(client.subscribe("a", QoS::AtLeastOnce).unwrap()).unwrap();

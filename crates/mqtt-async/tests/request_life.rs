@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::bench::{Bench, VERSIONS, config, lasting};
+use common::bench::{Bench, PRESENT, VERSIONS, config, lasting};
 use common::pipe::Shape;
 use common::requests::{SECOND, answer, filters, is_hex, payload, request, requests};
 use common::server::{Greeting, Seen};
@@ -102,7 +102,7 @@ fn a_request_that_is_dropped_is_forgotten() {
 
 #[test]
 fn requests_survive_a_reconnect_and_the_loss_of_the_session() {
-    for version in VERSIONS {
+    for version in PRESENT {
         for (forget, resubscribe) in [
             (false, Resubscribe::OnNewSession),
             (true, Resubscribe::OnNewSession),

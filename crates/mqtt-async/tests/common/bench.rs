@@ -143,7 +143,10 @@ pub fn now<F: Future>(future: F) -> F::Output {
     }
 }
 
-pub const VERSIONS: [Version; 2] = [Version::V311, Version::V5];
+/// Those whose CONNACK says whether there is a session.
+pub const PRESENT: [Version; 2] = [Version::V311, Version::V5];
+
+pub const VERSIONS: [Version; 3] = [Version::V31, Version::V311, Version::V5];
 
 impl Bench {
     pub fn new(config: Config, shape: Shape) -> Bench {
