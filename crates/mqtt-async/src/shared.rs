@@ -346,6 +346,13 @@ impl State {
         Ok(self.slots.open(token, shared))
     }
 
+    /// Gives back what a burst needed: the connection has been quiet.
+    pub(crate) fn relax(&mut self) {
+        self.slots.relax();
+        self.subscriptions.relax();
+        self.out.shrink();
+    }
+
     pub(crate) fn status(&self) -> Status {
         Status {
             phase: self.phase,

@@ -136,7 +136,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         let due = watches && state.session.poll_timeout().is_some_and(|deadline| deadline <= at);
         if due && running.looked {
             state.session.handle_timeout(at);
-            state.slots.relax();
+            state.relax();
             running.link.out.shrink();
         }
         running.looked = due && !running.looked;

@@ -16,7 +16,7 @@ const FILTERS: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     /// What was granted, in the order in which it was first granted.
-    kept: BTreeMap<u64, Kept>,
+    kept: BTreeMap<u64, Box<Kept>>,
     places: HashMap<TopicFilter, u64>,
     next: u64,
     /// What has no answer yet, by its token. Tokens count up, so they tell which request is the newer one;
@@ -76,6 +76,13 @@ impl Request {
 }
 
 impl Subscriptions {
+    /// Gives back what a burst of requests needed.
+    pub(super) fn relax(&mut self) {
+        self.requests.shrink_to_fit();
+        self.places.shrink_to_fit();
+        self.to_renew.shrink_to_fit();
+    }
+
     pub(super) fn asked(&mut self, token: Token, subscribe: Subscribe) {
         self.requests.insert(token.get(), Request::Subscribe(Asked::new(subscribe)));
     }
@@ -284,7 +291,7 @@ impl Subscriptions {
             self.next
         });
         if self.kept.get(&place).is_none_or(|known| known.token < kept.token) {
-            self.kept.insert(place, kept);
+            self.kept.insert(place, Box::new(kept));
         }
     }
 }
