@@ -377,7 +377,7 @@ impl State {
             bytes_in,
             bytes_out,
             losses,
-            round_trips,
+            ref round_trips,
         } = self.counts;
         Stats {
             queued: held.queued,
@@ -393,7 +393,7 @@ impl State {
             bytes_out,
             connections: self.connections,
             losses,
-            round_trips,
+            round_trips: round_trips.as_deref().copied().unwrap_or_default(),
             calls: self.calling.calls(),
         }
     }
@@ -499,7 +499,7 @@ impl State {
             }
         }
         if let Some(round_trip) = self.session.poll_round_trip() {
-            self.counts.round_trips.record(round_trip);
+            self.counts.round_trips.get_or_insert_default().record(round_trip);
         }
         self.renew_and_release();
         // What lets requests go is read, and the session was told when.

@@ -259,7 +259,7 @@ impl Losses {
 }
 
 /// What is counted as it happens; the rest of [`Stats`] is known anyway.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) acked: u64,
     pub(crate) rejected: u64,
@@ -268,5 +268,6 @@ pub(crate) struct Counts {
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) losses: Losses,
-    pub(crate) round_trips: RoundTrips,
+    /// From the first one on: many clients publish nothing.
+    pub(crate) round_trips: Option<Box<RoundTrips>>,
 }

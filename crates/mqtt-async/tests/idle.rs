@@ -20,8 +20,8 @@ const CLIENTS: u64 = 100;
 
 /// The most that one may hold, in bytes, its transport not counted: one that has done nothing, and one that has
 /// been used and is subscribed to something.
-const LIMIT: u64 = 6 * 1024;
-const LIMIT_USED: u64 = 8 * 1024;
+const LIMIT: u64 = 5_600;
+const LIMIT_USED: u64 = 7 * 1024;
 
 /// How often a driver may be polled in a keep-alive period.
 const WAKE_UPS: usize = 2;

@@ -41,9 +41,9 @@ pub(crate) struct Calling {
     awaited: usize,
     /// The last ones that had a response.
     answered: VecDeque<u64>,
-    topic: Option<ResponseTopic>,
+    topic: Option<Box<ResponseTopic>>,
     /// The one before: responses to it may be under way.
-    former: Option<ResponseTopic>,
+    former: Option<Box<ResponseTopic>>,
     /// What the server wants response topics to begin with.
     information: Option<Text>,
     /// Whether it was unsubscribed from, because the client ends.
@@ -360,7 +360,7 @@ impl State {
 
     fn subscribe_to_responses(&mut self, basis: Basis, woken: &mut Vec<Waker>) {
         match self.listen_to_responses(basis) {
-            Ok(topic) => self.calling.topic = Some(topic),
+            Ok(topic) => self.calling.topic = Some(Box::new(topic)),
             Err(error) => self.calling.fail_held(&error, woken),
         }
     }
@@ -382,7 +382,7 @@ impl State {
     }
 
     /// Listens to a response topic no more.
-    fn leave(&mut self, topic: Option<ResponseTopic>, woken: &mut Vec<Waker>) {
+    fn leave(&mut self, topic: Option<Box<ResponseTopic>>, woken: &mut Vec<Waker>) {
         // There is nothing of the user in the stream.
         topic.map(|topic| self.stop_listening(topic.stream, woken));
     }
