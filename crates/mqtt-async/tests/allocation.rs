@@ -1,4 +1,4 @@
-//! What publishing allocates in steady state: a binary of its own, because the counting allocator is for all of
+//! What publishing and receiving allocate in steady state: a binary of its own, because the counting allocator is for all of
 //! it.
 
 mod common;
@@ -48,6 +48,9 @@ impl Memory {
                     self.answers.extend([0x40, 2, body[id], body[id + 1]]);
                 }
                 _ => {}
+            }
+            if first >> 4 == 3 && body[2..].starts_with(b"echo") {
+                self.answers.extend(&self.partial[at..at + 2 + usize::from(length)]);
             }
             at += 2 + usize::from(length);
         }
@@ -203,6 +206,63 @@ fn a_dropped_token_of_qos_1_allocates_nothing() {
         });
         // What is read is a block, which packets may share: a few for each batch, whatever its size.
         assert!(allocated <= 20 * 4, "{version}: {allocated} for {} messages", 20 * BATCH);
+    }
+}
+
+/// Returns what it allocates to receive so many messages in one turn, and how many came.
+fn receiving(config: Config, qos: QoS, count: usize) -> (u64, u64) {
+    let (client, mut driver) = connected(config);
+    let mut messages = client.messages();
+    let (topic, payload) = (TopicName::new("echo").unwrap(), Bytes::from(vec![b'x'; 64]));
+    let mut came = 0;
+    let allocated = steady(|| {
+        for _ in 0..count {
+            drop(client.publish(&topic, payload.clone(), qos).unwrap());
+        }
+        for _ in 0..2 {
+            turn(&mut driver);
+            while let Some(message) = messages.try_next() {
+                assert_eq!((message.topic(), message.payload_bytes().len()), ("echo", 64));
+                came += 1;
+            }
+        }
+    });
+    (allocated, came)
+}
+
+/// How often a turn may allocate for the blocks that it reads into, whatever comes in them.
+const BLOCKS: u64 = 12;
+
+#[test]
+fn a_message_that_is_received_allocates_once_at_most() {
+    for version in VERSIONS {
+        for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+            // It is small, and gets memory of its own.
+            let (allocated, came) = receiving(config(version), qos, BATCH);
+            assert_eq!(came, 40 * BATCH as u64, "{version}, {qos:?}");
+            let messages = came / 2;
+            assert!(
+                allocated <= messages + 20 * BLOCKS,
+                "{version}, {qos:?}: {allocated} for {messages} messages"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_message_that_is_not_copied_allocates_nothing_of_its_own() {
+    for version in VERSIONS {
+        for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+            let mut config = config(version);
+            config.copy_up_to = 0;
+            let (allocated, came) = receiving(config, qos, BATCH);
+            assert_eq!(came, 40 * BATCH as u64, "{version}, {qos:?}");
+            let messages = came / 2;
+            assert!(
+                allocated <= 20 * BLOCKS,
+                "{version}, {qos:?}: {allocated} for {messages} messages"
+            );
+        }
     }
 }
 
