@@ -33,6 +33,7 @@ pub fn one_by_one(
 }
 
 /// The same for decoders that borrow from a slice: they return how long the packet was, too.
+#[cfg(feature = "peers")]
 pub fn slices(
     wire: Bytes,
     mut decode: impl FnMut(&[u8]) -> Option<(usize, u64)> + 'static,
