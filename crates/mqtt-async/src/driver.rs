@@ -91,6 +91,8 @@ enum Stage<C: Connector> {
 enum Flow {
     /// There may be more to do.
     Again,
+    /// There may be more to do, once others have run.
+    Yield,
     /// Nothing to do until a waker is called.
     Sleep,
     /// Nothing to do until then, or until a waker is called.
@@ -144,6 +146,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             }
             let deadline = match flow {
                 Flow::Again => continue,
+                Flow::Yield => break,
                 Flow::Sleep => self.look_by,
                 Flow::SleepUntil(deadline) => self.look_by.into_iter().chain([deadline]).min(),
             };

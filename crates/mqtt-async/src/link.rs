@@ -23,6 +23,8 @@ pub(crate) struct Link<Io> {
     pub(crate) out: TxBuf,
     /// How much to read next; it follows what the last reads brought.
     block: usize,
+    /// The most that it grows to; see [`portion`](Link::portion).
+    most: usize,
     /// Whether something was written and not flushed.
     unflushed: bool,
     /// How many bytes were read and written since it was last asked.
@@ -36,6 +38,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
             input: BytesMut::new(),
             out: TxBuf::new(),
             block: BLOCK.0,
+            most: BLOCK.1,
             unflushed: false,
             moved: (0, 0),
         }
@@ -94,7 +97,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
         };
         self.moved.0 += read;
         if read == self.block {
-            self.block = (self.block * 2).min(BLOCK.1);
+            self.block = (self.block * 2).min(self.most);
         } else if read < self.block / 4 {
             self.block = (self.block / 2).max(BLOCK.0);
         }
@@ -103,6 +106,17 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
             self.input = BytesMut::new();
         }
         result
+    }
+
+    /// Reads less at once if a block brought more messages than streams should be given in one go, and more
+    /// again if it brought few.
+    pub(crate) fn portion(&mut self, messages: usize, bound: usize) {
+        if messages > bound / 2 {
+            self.most = (self.block / 2).max(BLOCK.0);
+            self.block = self.block.min(self.most);
+        } else if messages > 0 && messages < bound / 8 {
+            self.most = (self.most * 2).min(BLOCK.1);
+        }
     }
 
     /// Returns how many bytes were read and written since the last call.

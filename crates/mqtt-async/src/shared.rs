@@ -144,6 +144,8 @@ pub(crate) struct Handled {
     pub(crate) any: bool,
     /// Why the connection has ended, if it has.
     pub(crate) closed: Option<CloseReason>,
+    /// How many messages came in.
+    pub(crate) arrived: usize,
 }
 
 /// What a look at the state found; see [`Shared::poll`].
@@ -413,6 +415,7 @@ impl State {
             handled.any = true;
             match event {
                 Event::Message(message) => {
+                    handled.arrived += 1;
                     arrived |= self.router.deliver(message, &mut self.session, woken);
                 }
                 Event::Received { token, reason } => {

@@ -185,3 +185,29 @@ fn receiving_on_two_streams_and_publishing_in_one_task_does_not_deadlock() {
         }
     }
 }
+
+// Whoever takes messages runs in turn with the driver: as long as it takes them all, none is dropped,
+// however much lies in the transport, and however small they are.
+#[test]
+fn a_burst_at_qos_0_is_no_more_at_once_than_a_stream_takes() {
+    for size in [0, 10, 70, 300] {
+        let shape = Shape { capacity: 4 * 1024 * 1024, chunk: usize::MAX };
+        let mut bench = Bench::new(config(Version::V5), shape);
+        bench.settle();
+        let mut stream = bench.client().listen("t", QoS::AtMostOnce).unwrap();
+        bench.settle();
+        for _ in 0..15_000 {
+            push(&bench, "t", "x".repeat(size), QoS::AtMostOnce);
+        }
+        bench.poll_server();
+        let mut came = 0;
+        let mut more = true;
+        while more {
+            more = bench.turn();
+            while stream.try_next().is_some() {
+                came += 1;
+            }
+        }
+        assert_eq!((came, stream.lagged()), (15_000, 0), "{size}");
+    }
+}

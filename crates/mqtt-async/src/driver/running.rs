@@ -13,7 +13,7 @@ use super::{Driver, Ending, Flow, Stage};
 use crate::connect::Connector;
 use crate::error::Error;
 use crate::link::Link;
-use crate::shared::{Authentication, Close, End};
+use crate::shared::{Authentication, Close, End, Handled};
 use crate::status::Phase;
 use crate::time::Timer;
 
@@ -37,6 +37,8 @@ pub(super) struct Running<Io> {
     looked: bool,
     /// When to give up on a server that takes no bytes any more; set while closing.
     give_up: Option<Instant>,
+    /// How many messages came in during this poll of the driver.
+    arrived: usize,
 }
 
 impl<Io> Running<Io> {
@@ -51,12 +53,14 @@ impl<Io> Running<Io> {
             drained: false,
             looked: false,
             give_up: None,
+            arrived: 0,
         }
     }
 
     /// The driver is polled, perhaps with another waker.
     pub(super) const fn begin(&mut self) {
         self.drained = false;
+        self.arrived = 0;
     }
 }
 
@@ -71,6 +75,8 @@ struct Wishes {
     reauthenticate: bool,
     /// Another look, whatever the transport says.
     again: bool,
+    /// How many messages came in.
+    arrived: usize,
     /// To read, if only to see whether the server is alive.
     read: bool,
     deadline: Option<Instant>,
@@ -83,7 +89,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         if let Err(error) = self.converse(&mut running, now, cx) {
             return self.refuse(running, error, now);
         }
-        let Wishes { closed, aborted, refused, reauthenticate, again, read, deadline } =
+        let Wishes { closed, aborted, refused, reauthenticate, again, arrived, read, deadline } =
             self.attend(&mut running, now);
         self.wake();
         if aborted {
@@ -105,12 +111,18 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         if reauthenticate {
             self.reauthenticate(&mut running);
         }
+        // Whoever takes messages has to get its turn before the next ones push them out.
+        let bound = self.shared.inbound.messages;
+        running.arrived += arrived;
+        running.link.portion(arrived, bound);
+        let crowded = running.arrived > bound / 4;
         let closing_by = now.checked_add(self.limits.close_timeout);
         let moved = running.write(cx, closing_by) | (read && running.read(cx));
         let again = again | moved | running.looked | running.is_due();
         let deadline = deadline.into_iter().chain(running.give_up).min();
         self.stage = Stage::Running(running);
         match deadline {
+            _ if again && crowded => Flow::Yield,
             _ if again => Flow::Again,
             Some(deadline) => Flow::SleepUntil(deadline),
             None => Flow::Sleep,
@@ -140,7 +152,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             running.link.out.shrink();
         }
         running.looked = due && !running.looked;
-        let mut closed = state.handle_events(&mut self.woken).closed;
+        let Handled { arrived, mut closed, .. } = state.handle_events(&mut self.woken);
         // It may be over already: DISCONNECT may stand right behind CONNACK.
         if mem::take(&mut state.accepted) {
             running.since = Some(now);
@@ -196,6 +208,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             refused,
             reauthenticate,
             again,
+            arrived,
             read: state.session.wants_input() && (!paused || running.looked) && !running.is_held(),
             deadline: deadline.and_then(|deadline| self.shared.deadline(deadline)),
         }
