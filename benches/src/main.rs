@@ -3,19 +3,32 @@
 use std::error::Error;
 use std::{env, io};
 
-use mqtt_benches::codec;
 use mqtt_benches::measure::{Options, bench};
+use mqtt_benches::{client, codec, session};
 
-const USAGE: &str = "usage: benches [codec | all] [--rounds N] [--only PART OF A CASE'S NAME]";
+const USAGE: &str =
+    "usage: benches [codec | session | client | all] [--rounds N] [--only PART OF A CASE'S NAME]";
 
 /// Each measurement by its name.
-const BENCHES: &[(&str, fn(&Options) -> io::Result<()>)] =
-    &[("codec", |options| bench("codec", codec::cases(), options).map(drop))];
+const BENCHES: &[(&str, fn(&Options) -> io::Result<()>)] = &[
+    ("codec", |options| bench("codec", codec::cases(), options).map(drop)),
+    ("session", |options| bench("session", session::cases(), options).map(drop)),
+    ("client", |options| {
+        client::bench(&Options { rounds: options.rounds.min(7), ..options.clone() })
+    }),
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
+    // What runs in processes of their own.
+    let args: Vec<String> = env::args().skip(1).collect();
+    match args.split_first() {
+        Some((first, _)) if first == "sink" => return Ok(client::serve()?),
+        Some((first, rest)) if first == "one" => return client::one(rest),
+        _ => {}
+    }
     let mut options = Options { rounds: 31, only: String::new() };
     let mut name = String::from("all");
-    let mut args = env::args().skip(1);
+    let mut args = args.into_iter();
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(USAGE);
         match arg.as_str() {

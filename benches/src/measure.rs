@@ -52,8 +52,21 @@ pub struct Spread {
     pub max: f64,
 }
 
+impl Row {
+    /// Makes a row; the first one of a case is ours, and the ratio is that to it.
+    pub fn beside(rows: &[Row], case: &str, name: &'static str, time: Spread) -> Row {
+        let ours = rows.iter().find(|row| row.case == case).map_or(time, |row| row.time);
+        let ratio = Spread {
+            median: time.median / ours.median,
+            min: time.min / ours.max,
+            max: time.max / ours.min,
+        };
+        Row { case: case.into(), name, time, ratio }
+    }
+}
+
 impl Spread {
-    fn of(mut values: Vec<f64>) -> Spread {
+    pub fn of(mut values: Vec<f64>) -> Spread {
         values.sort_by(f64::total_cmp);
         let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
         Spread { median: at(values.len() / 2), min: at(0), max: at(values.len().saturating_sub(1)) }
@@ -61,6 +74,7 @@ impl Spread {
 }
 
 /// What the command line asks for.
+#[derive(Clone)]
 pub struct Options {
     pub rounds: usize,
     /// Only cases whose name has this in it.
@@ -70,14 +84,33 @@ pub struct Options {
 /// Runs all cases and writes what came out.
 pub fn bench(name: &str, cases: Vec<Case>, options: &Options) -> io::Result<Vec<Row>> {
     let (rows, left_out) = measure(cases, options);
-    let mut table = format!("## {name}\n\n{}", table(&rows));
+    report(name, &rows, &left_out)?;
+    Ok(rows)
+}
+
+/// Writes what was measured, in nanoseconds.
+pub fn report(name: &str, rows: &[Row], left_out: &[String]) -> io::Result<()> {
+    report_as(name, "ns", 1, rows, left_out)
+}
+
+/// Writes what was measured, in that unit and with so many decimals.
+pub fn report_as(
+    name: &str,
+    unit: &str,
+    decimals: usize,
+    rows: &[Row],
+    left_out: &[String],
+) -> io::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut table = format!("## {name}\n\n{}", table(unit, decimals, rows));
     for line in left_out {
         let _ = writeln!(table, "\nLeft out: {line}.");
     }
     println!("{table}");
     write(&format!("{name}.md"), &table)?;
-    write(&format!("{name}.tsv"), &tsv(name, &rows))?;
-    Ok(rows)
+    write(&format!("{name}.tsv"), &tsv(name, decimals, rows))
 }
 
 struct Turns {
@@ -151,8 +184,8 @@ fn take_turns(turns: &mut [Turns], units: usize, backwards: bool) {
     }
 }
 
-fn table(rows: &[Row]) -> String {
-    let mut out = String::from("| case | who | ns | range | ours is faster by | range |\n");
+fn table(unit: &str, decimals: usize, rows: &[Row]) -> String {
+    let mut out = format!("| case | who | {unit} | range | ours is better by | range |\n");
     out.push_str("|---|---|---:|---:|---:|---:|\n");
     let mut last = "";
     for Row { case, name, time, ratio } in rows {
@@ -160,7 +193,10 @@ fn table(rows: &[Row]) -> String {
         let shown = if first { case } else { "" };
         let (Spread { median: ns, min, max }, Spread { median: by, min: low, max: high }) =
             (time, ratio);
-        let _ = write!(out, "| {shown} | {name} | {ns:.1} | {min:.1}–{max:.1} |");
+        let _ = write!(
+            out,
+            "| {shown} | {name} | {ns:.decimals$} | {min:.decimals$}–{max:.decimals$} |"
+        );
         let _ = match first {
             true => writeln!(out, " | |"),
             false => writeln!(out, " {by:.2} | {low:.2}–{high:.2} |"),
@@ -171,7 +207,7 @@ fn table(rows: &[Row]) -> String {
 }
 
 /// One line for each peer: what other programs read.
-fn tsv(bench: &str, rows: &[Row]) -> String {
+fn tsv(bench: &str, decimals: usize, rows: &[Row]) -> String {
     let mut out = String::from("bench\tcase\tours\tpeer\tpeer_value\tratio\n");
     let mut ours: Option<&Row> = None;
     for row in rows {
@@ -180,8 +216,10 @@ fn tsv(bench: &str, rows: &[Row]) -> String {
             Some(ours) => {
                 let (mine, theirs, ratio) = (ours.time.median, row.time.median, row.ratio.median);
                 let (case, name) = (&row.case, row.name);
-                let _ =
-                    writeln!(out, "{bench}\t{case}\t{mine:.1}\t{name}\t{theirs:.1}\t{ratio:.2}");
+                let _ = writeln!(
+                    out,
+                    "{bench}\t{case}\t{mine:.decimals$}\t{name}\t{theirs:.decimals$}\t{ratio:.2}"
+                );
             }
         }
     }
