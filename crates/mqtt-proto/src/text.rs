@@ -72,6 +72,12 @@ impl Text {
         &self.0
     }
 
+    /// Returns the handle to the bytes, as it is: whether others share it shows there.
+    #[inline]
+    pub const fn handle(&self) -> &Bytes {
+        &self.0
+    }
+
     /// Returns the handle to the bytes.
     pub fn into_bytes(self) -> Bytes {
         self.0
