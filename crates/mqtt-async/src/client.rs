@@ -14,7 +14,7 @@ use crate::connect::Connector;
 use crate::driver::Driver;
 use crate::error::{CommandError, PublishError};
 use crate::message::{Messages, Subscription};
-use crate::shared::{Close, Handle, Shared};
+use crate::shared::{Close, Handle, Shared, own_connect, owned_subscribe, owned_unsubscribe};
 use crate::status::Status;
 use crate::time::Timer;
 use crate::tokens::{Closing, Connecting, Publishing, Ready, Subscribing, Unsubscribing};
@@ -78,13 +78,14 @@ impl Client {
     }
 
     fn with_session<C: Connector, T: Timer>(
-        config: Config,
+        mut config: Config,
         session: SessionState,
         connector: C,
         timer: T,
     ) -> (Client, Driver<C, T>) {
         let (clock, epoch) = (timer.clock(), timer.now());
         let limits = config.limits();
+        own_connect(&mut config.session.connect);
         let shared = Arc::new(Shared::new(config, session, clock, epoch));
         let client = Client(Handle::new(Arc::clone(&shared)));
         (client, Driver::new(shared, connector, timer, limits))
@@ -95,6 +96,10 @@ impl Client {
     /// It is queued and sent as soon as the connection and the server's Receive Maximum permit, in the
     /// order of the calls. While it cannot be sent it waits, as far as
     /// [`Config::outbound`](crate::Config::outbound) lets it. MQTT 5.0 section 3.3.
+    ///
+    /// A payload of 2 KiB or more goes to the transport from where it lies. It is dropped as soon as the message
+    /// has its outcome, and not under a lock of the client: the owner of a
+    /// [`Bytes::from_owner`](bytes::Bytes::from_owner) may call the client as it is dropped.
     ///
     /// ```
     /// # fn example(client: mqtt_async::Client) -> Result<(), mqtt_async::PublishError> {
@@ -159,6 +164,7 @@ impl Client {
     /// See [`CommandError`].
     pub fn subscribe_with(&self, subscribe: Subscribe) -> Result<Subscribing, CommandError> {
         let shared = self.0.shared();
+        let subscribe = owned_subscribe(subscribe);
         shared.command(|state| state.subscribe(shared, subscribe)).map(Subscribing::new)
     }
 
@@ -186,6 +192,7 @@ impl Client {
     ) -> Result<Unsubscribing, CommandError> {
         let shared = self.0.shared();
         let mut woken = Vec::new();
+        let unsubscribe = owned_unsubscribe(unsubscribe);
         let slot = shared.command(|state| state.unsubscribe(shared, unsubscribe, &mut woken));
         // Whoever listened to it has an end.
         woken.into_iter().for_each(Waker::wake);
@@ -247,6 +254,7 @@ impl Client {
         subscribe: Subscribe,
         bounds: Inbound,
     ) -> Result<Subscription, CommandError> {
+        let subscribe = owned_subscribe(subscribe);
         let stream = self.0.shared().command(|state| state.listen(subscribe, bounds))?;
         Ok(Subscription::new(self.0.clone(), stream))
     }

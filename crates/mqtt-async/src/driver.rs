@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use std::{fmt, mem};
 
-use mqtt_proto::{Publish, ReasonCode};
+use mqtt_proto::ReasonCode;
 
 use crate::config::Limits;
 use crate::connect::Connector;
@@ -15,7 +15,7 @@ use crate::error::{Error, TokenError};
 use crate::hooks::Hooks;
 use crate::random::Random;
 use crate::redirect::Route;
-use crate::shared::{Close, End, News, Shared};
+use crate::shared::{Close, End, Lent, News, Shared};
 use crate::status::{Event, Phase};
 use crate::store::Journal;
 use crate::time::{Timer, later};
@@ -67,9 +67,10 @@ pub struct Driver<C: Connector, T> {
     woken: Vec<Waker>,
     /// When to look at the state again, for its own reasons.
     look_by: Option<Instant>,
-    /// What to tell and to drop behind the lock.
+    /// What to tell behind the lock.
     news: News,
-    spent: Vec<Publish>,
+    /// What to drop there; kept for its capacity.
+    spent: Vec<Lent>,
     trace: Trace,
     result: Option<Result<(), Error>>,
 }
@@ -289,7 +290,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         for event in mem::take(&mut self.news).happened {
             self.trace.tell(&Told::Happened(&event));
         }
-        self.spent = Vec::new();
+        self.spent.clear();
         for waker in self.woken.drain(..) {
             waker.wake();
         }

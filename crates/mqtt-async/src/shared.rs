@@ -1,10 +1,11 @@
 //! What the handles and the driver share, behind one lock.
 //!
 //! Commands lock, change the state and wake the driver. The lock is held over none of: I/O, a call of a
-//! waker, code of the user. Wakers are collected under the lock, and woken and dropped behind it.
+//! waker, code of the user. Wakers are collected under the lock, and woken and dropped behind it; so is memory
+//! that was lent, see `lent`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 use std::{fmt, mem};
@@ -17,24 +18,30 @@ use mqtt_proto::{
 use crate::config::{Config, Inbound, Resubscribe, ResubscribeOrder};
 use crate::error::{CommandError, Error, Rejected, StoreError, TokenError};
 use crate::router::Router;
-use crate::status::{Connected, Counts, Event as Happening, Phase, Stats, Status};
+use crate::status::{Connected, Counts, Event as Happening, Phase};
 use crate::time::Clock;
 
 mod authentication;
+mod lent;
 mod line;
 mod log;
+mod numbered;
 mod outbound;
 mod requests;
 mod slots;
+mod standing;
 mod streams;
 mod subscriptions;
 mod wakers;
 
 pub(crate) use authentication::{Authentication, Outcome};
+use lent::Loans;
+pub(crate) use lent::{Lent, Locked, own_connect, owned, owned_subscribe, owned_unsubscribe};
 use line::Line;
 pub(crate) use line::Ticket;
 use log::Log;
 pub(crate) use log::News;
+use numbered::Numbered;
 use outbound::Outgoing;
 pub(crate) use requests::{Calling, MARK, Pending};
 pub(crate) use slots::{Answer, Slot, Slots};
@@ -60,6 +67,7 @@ pub(crate) struct State {
     /// What the session has to say; the link takes it over, and writes it without the lock.
     pub(crate) out: TxBuf,
     outgoing: Outgoing,
+    loans: Loans,
     /// Whether the link writes what lies there.
     pub(crate) is_writing: bool,
     pub(crate) slots: Slots,
@@ -183,6 +191,7 @@ impl Shared {
                 session: Session::with_state(config.session, session),
                 out: TxBuf::new(),
                 outgoing: Outgoing::new(config.outbound),
+                loans: Loans::default(),
                 is_writing: false,
                 slots: Slots::default(),
                 subscriptions: Subscriptions::default(),
@@ -213,9 +222,9 @@ impl Shared {
         }
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> Locked<'_> {
         // Nothing panics while it holds the lock; if something did, going on is better than spreading it.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        Locked::new(self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Tells whether somebody uses the client.
@@ -303,6 +312,7 @@ impl State {
     /// Takes the session out, with what it holds; the client has ended.
     pub(crate) fn take_session(&mut self) -> Session<ClientRole> {
         let empty = Session::new(self.session.config().clone());
+        self.loans.end_all();
         mem::replace(&mut self.session, empty)
     }
 
@@ -352,52 +362,8 @@ impl State {
     pub(crate) fn relax(&mut self) {
         self.slots.relax();
         self.subscriptions.relax();
+        self.loans.relax();
         self.out.shrink();
-    }
-
-    pub(crate) fn status(&self) -> Status {
-        Status {
-            phase: self.phase,
-            connected: self.connected.clone(),
-            server: self.server.clone(),
-            last_error: self.last_error.clone(),
-            connections: self.connections,
-            failed_attempts: self.failed_attempts,
-            lagged: self.router.lagged(),
-            inbound: self.router.len(),
-            not_resubscribed: self.subscriptions.refused(),
-        }
-    }
-
-    pub(crate) fn stats(&self) -> Stats {
-        let held = self.session.stats();
-        let Counts {
-            acked,
-            rejected,
-            dropped,
-            unwritten,
-            bytes_in,
-            bytes_out,
-            losses,
-            ref round_trips,
-        } = self.counts;
-        Stats {
-            queued: held.queued,
-            in_flight: held.in_flight,
-            held_bytes: held.held_bytes,
-            requests: held.requests,
-            acked,
-            rejected,
-            dropped,
-            unwritten,
-            lagged: self.router.lagged(),
-            bytes_in,
-            bytes_out,
-            connections: self.connections,
-            losses,
-            round_trips: round_trips.as_deref().copied().unwrap_or_default(),
-            calls: self.calling.calls(),
-        }
     }
 
     pub(crate) fn set_phase(&mut self, phase: Phase) {
@@ -419,9 +385,11 @@ impl State {
                     arrived |= self.router.deliver(message, &mut self.session, woken);
                 }
                 Event::Received { token, reason } => {
+                    self.loans.end(token);
                     woken.extend(self.slots.received(token, reason));
                 }
                 Event::Published { token, reason, properties } => {
+                    self.loans.end(token);
                     let result = match reason.is_error() {
                         false => {
                             self.counts.acked += 1;
@@ -455,6 +423,7 @@ impl State {
                     woken.extend(self.slots.resolve(token, result));
                 }
                 Event::Failed { token, error } => {
+                    self.loans.end(token);
                     self.subscriptions.failed(token);
                     self.listening_failed(token, &error, woken);
                     self.counts.unwritten += u64::from(error == Failure::NotWritten);

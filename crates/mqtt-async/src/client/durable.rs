@@ -1,6 +1,6 @@
 //! A client whose session survives a restart of the program.
 
-use mqtt_proto::{Publish, ReasonCode, Token};
+use mqtt_proto::{Publish, Token};
 
 use super::Client;
 use crate::config::Config;
@@ -110,11 +110,7 @@ impl Client {
         let shared = self.0.shared();
         let slot = {
             let mut state = shared.lock();
-            let slot = state.slots.open(token, shared);
-            if message.is_none() {
-                state.slots.received(token, ReasonCode::SUCCESS);
-            }
-            slot
+            state.recover(shared, token, message.as_ref())
         };
         Recovered { publishing: Publishing::new(Some(slot)), message }
     }

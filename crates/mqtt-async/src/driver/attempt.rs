@@ -17,7 +17,7 @@ use crate::connect::Connector;
 use crate::error::{AuthenticationStep, Error};
 use crate::hooks::{Attempt, HookError, Hooked, Hooks};
 use crate::link::Link;
-use crate::shared::{Close, End};
+use crate::shared::{Close, End, own_connect};
 use crate::stage::{ConnectStage, Progress};
 use crate::status::Phase;
 use crate::time::{Timer, later};
@@ -268,6 +268,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         if !version.is_v5() {
             leave_properties_out(&mut connect);
         }
+        own_connect(&mut connect);
         let before = {
             let mut state = self.shared.lock();
             let config = state.session.config_mut();

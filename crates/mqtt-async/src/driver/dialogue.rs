@@ -19,6 +19,7 @@ use crate::auth::{Authenticate, Authenticator, Task, Working};
 use crate::connect::Connector;
 use crate::error::{AuthenticationStep as Step, Error, TokenError};
 use crate::hooks::{Attempt, HookError};
+use crate::shared::owned;
 use crate::time::Timer;
 
 /// An authentication that is under way.
@@ -127,9 +128,10 @@ impl<C: Connector, T: Timer> Driver<C, T> {
 
     /// Ends a re-authentication, if there is one.
     pub(super) fn reauthenticated(&mut self, result: Result<(), TokenError>) {
+        let mut result = Some(result);
         let outcome = {
             let mut state = self.shared.lock();
-            let outcome = state.authentication.resolve(result);
+            let outcome = state.authentication.resolve(&mut result);
             if outcome.is_some() {
                 state.observers.take(&mut self.woken);
             }
@@ -151,6 +153,8 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         let Poll::Ready((step, said)) = dialogue.poll(cx) else { return Ok(()) };
         let at = self.shared.instant(now);
         let result = said.and_then(|data| {
+            // The session drops it when it is sent.
+            let data = data.map(owned);
             let session = &mut self.shared.lock().session;
             dialogue.tell(step, data, session, at).map_err(HookError::from)
         });

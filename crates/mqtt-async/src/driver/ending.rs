@@ -74,7 +74,6 @@ impl<C: Connector, T: Timer> Driver<C, T> {
             state.note_moved(link.take_moved());
             let rest = state.lose_link(self.shared.instant(now));
             state.handle_events(&mut self.woken);
-            self.spent = state.take_spent();
             (state.close, rest)
         };
         drop((link, rest));

@@ -149,6 +149,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         if due && running.looked {
             state.session.handle_timeout(at);
             state.relax();
+            self.spent.shrink_to_fit();
             running.link.out.shrink();
         }
         running.looked = due && !running.looked;
@@ -201,7 +202,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         let paused = state.router.is_over() && running.since.is_some() && !state.is_busy();
         let deadline = state.session.poll_timeout().filter(|_| watches);
         self.news = state.log.tell(&mut self.woken);
-        self.spent = state.take_spent();
+        state.swap_spent(&mut self.spent);
         Wishes {
             closed,
             aborted,

@@ -28,12 +28,19 @@ impl Authentication {
         self.outcome.is_some()
     }
 
-    /// Ends the re-authentication, if there is one. What it returns is to be dropped outside of the lock.
+    /// Ends the re-authentication, if there is one. What is returned, or left of the result, is to be dropped
+    /// outside of the lock.
     #[must_use]
-    pub(crate) fn resolve(&mut self, result: Result<(), TokenError>) -> Option<Arc<Outcome>> {
+    pub(crate) fn resolve(
+        &mut self,
+        result: &mut Option<Result<(), TokenError>>,
+    ) -> Option<Arc<Outcome>> {
         self.wanted = false;
         let outcome = self.outcome.take()?;
-        let _ = outcome.set(result);
+        if let Some(result) = result.take() {
+            // It was not set before: it is taken out as it is set.
+            let _ = outcome.set(result);
+        }
         Some(outcome)
     }
 }

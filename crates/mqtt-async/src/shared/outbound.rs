@@ -5,10 +5,10 @@ use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use mqtt_proto::{Publish, Token, TxBuf};
+use mqtt_proto::{Publish, ReasonCode, Token, TxBuf};
 
 use super::line::Room;
-use super::{Close, Line, Look, Shared, Slot, State, Ticket};
+use super::{Close, Lent, Line, Look, Shared, Slot, State, Ticket};
 use crate::config::{Dropped, Offline, Outbound, OutboundOverflow};
 use crate::error::{PublishError, TokenError};
 
@@ -22,13 +22,11 @@ pub(crate) struct Outgoing {
     line: Line,
     /// The places of messages that wait, by their topics, for `LatestPerTopic`. A place may be outdated.
     latest: HashMap<Box<[u8]>, Token>,
-    /// Messages to be dropped outside of the lock: the end of a payload is code of the user.
-    spent: Vec<Publish>,
 }
 
 impl Outgoing {
     pub(super) fn new(policy: Outbound) -> Outgoing {
-        Outgoing { policy, line: Line::default(), latest: HashMap::new(), spent: Vec::new() }
+        Outgoing { policy, line: Line::default(), latest: HashMap::new() }
     }
 }
 
@@ -39,14 +37,13 @@ type Accepted = Result<Option<Slot>, PublishError>;
 #[derive(Debug, Default)]
 struct After {
     woken: Vec<Waker>,
-    spent: Vec<Publish>,
     /// One that is not needed any more.
     replaced: Option<Waker>,
 }
 
 impl After {
     fn run(self) {
-        drop((self.spent, self.replaced));
+        drop(self.replaced);
         self.woken.into_iter().for_each(Waker::wake);
     }
 }
@@ -168,7 +165,7 @@ impl State {
         match overflow {
             OutboundOverflow::DropNewest if !self.session.has_room(&publish) => {
                 self.counts.dropped.count(Dropped::Newest);
-                after.spent.push(publish);
+                self.loans.begin(Lent::of(&publish), None);
                 Ok(None)
             }
             OutboundOverflow::Reject | OutboundOverflow::DropNewest => {
@@ -187,7 +184,10 @@ impl State {
         publish: Publish,
         now: mqtt_proto::Instant,
     ) -> Result<Token, PublishError> {
-        self.session.publish(publish, now).map_err(|error| {
+        let lent = Lent::of(&publish);
+        let result = self.session.publish(publish, now);
+        self.loans.begin(lent, result.as_ref().ok().copied());
+        result.map_err(|error| {
             let error = PublishError::from(error);
             self.full |= matches!(error, PublishError::Full(_));
             error
@@ -203,12 +203,14 @@ impl State {
         after: &mut After,
     ) -> Result<(Token, Token), PublishError> {
         let mut taken = Vec::new();
-        let (token, at) = self.session.publish_over(publish, place, now, &mut taken)?;
-        for (index, (gone, publish)) in taken.into_iter().enumerate() {
+        let lent = Lent::of(&publish);
+        let result = self.session.publish_over(publish, place, now, &mut taken);
+        self.loans.begin(lent, result.as_ref().ok().map(|(token, _)| *token));
+        let (token, at) = result?;
+        for (index, (gone, _)) in taken.into_iter().enumerate() {
             let replaced = index == 0 && place == Some(at);
             let dropped = if replaced { Dropped::Replaced } else { Dropped::Oldest };
             after.woken.extend(self.dropped(gone, dropped));
-            after.spent.push(publish);
         }
         Ok((token, at))
     }
@@ -241,6 +243,7 @@ impl State {
     /// A message was dropped: its token is told. Returns who waits for it.
     fn dropped(&mut self, token: Token, dropped: Dropped) -> Option<Waker> {
         self.counts.dropped.count(dropped);
+        self.loans.end(token);
         self.slots.resolve(token, Err(TokenError::Dropped(dropped)))
     }
 
@@ -251,9 +254,8 @@ impl State {
         if offline == Offline::All || self.close >= Close::Now || self.end.is_some() {
             return;
         }
-        for (token, publish) in self.session.take_back(|publish| !offline.admits(publish.qos)) {
+        for (token, _) in self.session.take_back(|publish| !offline.admits(publish.qos)) {
             woken.extend(self.dropped(token, Dropped::Offline));
-            self.outgoing.spent.push(publish);
         }
         self.outgoing.line.admit_all(woken);
     }
@@ -277,9 +279,19 @@ impl State {
         self.outgoing.line.admit(room, woken);
     }
 
-    /// Takes the messages that are to be dropped outside of the lock.
-    pub(crate) fn take_spent(&mut self) -> Vec<Publish> {
-        mem::take(&mut self.outgoing.spent)
+    /// A message of an earlier run of the program is in the session.
+    pub(crate) fn recover(
+        &mut self,
+        shared: &Arc<Shared>,
+        token: Token,
+        publish: Option<&Publish>,
+    ) -> Slot {
+        self.loans.begin(publish.and_then(Lent::of), Some(token));
+        let slot = self.slots.open(token, shared);
+        if publish.is_none() {
+            self.slots.received(token, ReasonCode::SUCCESS);
+        }
+        slot
     }
 
     /// Notes how many bytes the link has read and written.

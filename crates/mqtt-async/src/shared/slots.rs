@@ -12,12 +12,12 @@ use std::task::{Context, Poll, Waker};
 
 use mqtt_proto::{AckProperties, Publish, ReasonCode, Token};
 
-use super::{End, Look, Shared};
+use super::{End, Look, Numbered, Shared};
 use crate::error::TokenError;
 
 mod pages;
 
-use pages::{Numbered, Page, Pages};
+use pages::{Page, Pages};
 
 /// What a command came to.
 #[derive(Debug)]
@@ -108,6 +108,7 @@ impl Slot {
     pub(crate) fn cancel(self) -> Option<Publish> {
         self.page.shared.command(|state| {
             let publish = state.session.cancel(self.token)?;
+            state.loans.end(self.token);
             state.slots.pages.close(self.token);
             Some(publish)
         })

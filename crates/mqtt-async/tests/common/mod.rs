@@ -4,6 +4,7 @@
 pub mod actor;
 pub mod bench;
 pub mod layers;
+pub mod lent;
 pub mod pipe;
 pub mod requests;
 pub mod runtime;

@@ -1,14 +1,13 @@
 //! One byte for each token, shared between the token and the state.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 use std::{array, fmt};
 
 use mqtt_proto::Token;
 
-use crate::shared::Shared;
+use crate::shared::{Numbered, Shared};
 
 /// How many tokens share a page: as many as a word has bits.
 const PAGE: usize = 64;
@@ -154,29 +153,4 @@ impl Pages {
 /// Returns the number of a token's page, and its bit there.
 const fn place(token: Token) -> (u64, u64) {
     (token.get() / PAGE as u64, 1 << (token.get() % PAGE as u64))
-}
-
-/// A map whose keys count up.
-pub(super) type Numbered<T> = HashMap<u64, T, BuildHasherDefault<NumberHasher>>;
-
-/// Spreads numbers that count up; the session chose them, so nobody can make them collide.
-#[derive(Debug, Default)]
-pub(super) struct NumberHasher(u64);
-
-impl Hasher for NumberHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(self.0 ^ u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        // The map takes its group from the low bits and its tag from the high ones.
-        let product = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        self.0 = product ^ (product >> 32);
-    }
 }
