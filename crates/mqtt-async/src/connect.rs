@@ -63,7 +63,8 @@ pub trait Connector {
     /// `poll_close` should end the direction to the server and leave the other one open, as TCP does.
     type Io: AsyncRead + AsyncWrite + Unpin;
 
-    /// What [`connect`](Connector::connect) returns.
+    /// What [`connect`](Connector::connect) returns. The driver drops it when it takes too long or is not wanted
+    /// any more: nothing is to be left of it then, and the next one is to work.
     type Connecting: Future<Output = io::Result<Self::Io>>;
 
     /// Begins to make a transport.

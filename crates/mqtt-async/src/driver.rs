@@ -44,8 +44,8 @@ const ROUNDS: usize = 16;
 /// [`shutdown`](crate::Client::shutdown) and [`abort`](crate::Client::abort), or when all handles and streams are dropped, and with an error when there is no point in trying on: see
 /// [`Error::is_retryable`] and [`Config::reconnect`](crate::Config::reconnect).
 ///
-/// Dropping it closes the transport at once, without DISCONNECT, so that the server publishes the Will;
-/// all tokens then resolve to [`TokenError::DriverGone`](crate::TokenError::DriverGone).
+/// It is not cancel-safe: dropping it closes the transport at once, without DISCONNECT, so that the server
+/// publishes the Will; all tokens then resolve to [`TokenError::DriverGone`](crate::TokenError::DriverGone).
 #[must_use = "the driver does nothing unless it is polled: spawn it"]
 pub struct Driver<C: Connector, T> {
     shared: Arc<Shared>,

@@ -197,7 +197,7 @@ impl Drop for Messages {
     }
 }
 
-/// What [`Messages::next`] and [`Subscription::next`] return.
+/// What [`Messages::next`] and [`Subscription::next`] return. It is cancel-safe.
 #[derive(Debug)]
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Next<'a, S = Messages>(&'a mut S);

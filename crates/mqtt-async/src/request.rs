@@ -167,7 +167,7 @@ fn expiry(publish: &Publish, timeout: Duration) -> Option<u32> {
 
 /// Resolves when the request has its response, or when the time is up.
 ///
-/// [`Client::request`] makes it, and says what happens when it is dropped.
+/// [`Client::request`] makes it. It is cancel-safe, but dropping it gives the response up.
 #[derive(Debug)]
 #[must_use = "dropping it forgets the request: its response is then late"]
 pub struct Requesting(Result<Waiting, Option<RequestError>>);

@@ -77,8 +77,9 @@ impl Observer {
 /// its PUBACK, QoS 2 its PUBCOMP; MQTT 5.0 section 4.3.
 ///
 /// It survives reconnects, but at QoS 0 a message that was partly written when the connection broke ends
-/// as [`Failure::NotWritten`](crate::Failure::NotWritten). An answer that is a failure is [`TokenError::Rejected`]. Dropping it changes
-/// nothing about the message; [`cancel`](Publishing::cancel) does.
+/// as [`Failure::NotWritten`](crate::Failure::NotWritten). An answer that is a failure is [`TokenError::Rejected`].
+///
+/// It is cancel-safe: dropping it changes nothing about the message; [`cancel`](Publishing::cancel) does.
 ///
 /// ```
 /// # async fn example(client: mqtt_async::Client) -> Result<(), Box<dyn std::error::Error>> {
@@ -134,7 +135,7 @@ impl Future for Publishing {
     }
 }
 
-/// What [`Publishing::received`] returns.
+/// What [`Publishing::received`] returns. It is cancel-safe.
 #[derive(Debug)]
 #[must_use = "a future does nothing unless it is awaited"]
 pub struct Received<'a>(&'a Observer);
@@ -176,14 +177,14 @@ request_token! {
     /// Resolves when the server has answered the SUBSCRIBE: MQTT 5.0 section 3.9.
     ///
     /// It is [`TokenError::Rejected`] if the server refused one filter or more; the others are subscribed
-    /// to all the same. Dropping it changes nothing about the subscription.
+    /// to all the same. It is cancel-safe: dropping it changes nothing about the subscription.
     Subscribing
 }
 
 request_token! {
     /// Resolves when the server has answered the UNSUBSCRIBE: MQTT 5.0 section 3.11.
     ///
-    /// That there was no such subscription is no failure. Dropping it changes nothing.
+    /// That there was no such subscription is no failure. It is cancel-safe: dropping it changes nothing.
     Unsubscribing
 }
 
@@ -248,7 +249,7 @@ watching_token! {
     /// Resolves when there is a connection that the server has accepted; at once if there is one.
     ///
     /// It waits over failed attempts: [`Status::last_error`](crate::Status::last_error) says why they
-    /// fail. It fails when the client ends.
+    /// fail. It fails when the client ends. It is cancel-safe.
     Connecting, Result<Connected, TokenError>, |state: &State| match (&state.connected, &state.end) {
         (Some(connected), _) => Some(Ok(connected.clone())),
         (None, Some(end)) => Some(Err(end.token_error())),
@@ -259,7 +260,7 @@ watching_token! {
 watching_token! {
     /// Resolves when there is room for another message after [`PublishError::Full`](crate::PublishError::Full).
     ///
-    /// It fails when the client ends. It reserves nothing: another task may be faster.
+    /// It fails when the client ends. It reserves nothing, so another task may be faster, and it is cancel-safe.
     Ready, Result<(), TokenError>, |state: &State| match &state.end {
         Some(end) => Some(Err(end.token_error())),
         None => (!state.full).then_some(Ok(())),
@@ -269,7 +270,7 @@ watching_token! {
 watching_token! {
     /// Resolves when the client has ended: the connection is closed in order, or the driver gave up.
     ///
-    /// Dropping it changes nothing: the client ends all the same.
+    /// It is cancel-safe: dropping it changes nothing, the client ends all the same.
     Closing, Result<(), TokenError>, |state: &State| state.end.as_ref().map(|end| match end {
         End::Closed => Ok(()),
         end => Err(end.token_error()),
@@ -279,7 +280,7 @@ watching_token! {
 /// Resolves when the server has accepted the re-authentication, and the authenticator what it said.
 ///
 /// It is [`TokenError::Reauthentication`] if either does not, or if the connection ends before: the next one
-/// begins with an authentication of its own. Dropping it changes nothing.
+/// begins with an authentication of its own. It is cancel-safe: dropping it changes nothing.
 #[derive(Debug)]
 pub struct Reauthenticating {
     watch: Watch,

@@ -2,7 +2,6 @@
 
 mod common;
 
-use std::task::Poll;
 use std::time::Duration;
 
 use common::bench::{Bench, PRESENT, VERSIONS, config, lasting};
@@ -203,37 +202,6 @@ fn receiving_and_publishing_in_one_task_with_room_for_one_does_not_deadlock() {
             let published = bench.server.count(|seen| matches!(seen, Seen::Publish { .. }));
             assert_eq!(published, 100);
         }
-    }
-}
-
-// class: 40
-#[test]
-fn every_future_may_be_dropped_after_any_number_of_polls() {
-    // The undisturbed run, and runs in which each future is dropped and made anew all the time.
-    for polls in [usize::MAX, 1, 2, 3] {
-        let mut bench = Bench::new(config(Version::V5), Shape { capacity: 40, chunk: 7 });
-        let client = bench.client().clone();
-        let mut messages = client.messages();
-        let mut got = Vec::new();
-        for number in 0..30 {
-            push(&bench, number, QoS::ExactlyOnce);
-        }
-        for _ in 0..2000 {
-            let mut next = messages.next();
-            let (mut connected, mut ready) = (client.connected(), client.ready());
-            for _ in 0..polls.min(50) {
-                let _ = (bench.poll(&mut connected), bench.poll(&mut ready));
-                bench.step();
-                if let Poll::Ready(message) = bench.poll(&mut next) {
-                    got.push(String::from_utf8(message.unwrap().payload().to_vec()).unwrap());
-                    break;
-                }
-            }
-        }
-        let expected: Vec<_> = (0..30).map(|number| number.to_string()).collect();
-        assert_eq!(got, expected);
-        bench.settle();
-        assert_eq!(acked(&bench), 30);
     }
 }
 

@@ -85,7 +85,7 @@ impl Client {
         Client::durable_with_timer(config, connector, timer, store).await
     }
 
-    /// As `Client::durable`, with a timer of your choice.
+    /// As `Client::durable`, with a timer of your choice. Nor is it cancel-safe.
     ///
     /// # Errors
     ///

@@ -177,8 +177,8 @@ impl Drop for Subscription {
 
 /// Resolves when the server has answered for all filters of a [`Subscription`].
 ///
-/// It is [`TokenError::Rejected`] if the server refused one filter or more, which ends the stream. Dropping it
-/// changes nothing.
+/// It is [`TokenError::Rejected`] if the server refused one filter or more, which ends the stream. It is
+/// cancel-safe: dropping it changes nothing.
 #[derive(Debug)]
 pub struct Listening {
     watch: Watch,

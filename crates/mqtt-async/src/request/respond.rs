@@ -119,8 +119,8 @@ fn marked(subscribe: &Subscribe) -> Result<Option<TopicFilter>, CommandError> {
 ///
 /// # Cancellation
 ///
-/// Dropping it drops the futures of the handler, rejects the requests that are being served, and then is as
-/// dropping its [`Subscription`]. To have them served again later, end the client first.
+/// It is not cancel-safe: dropping it drops the futures of the handler, rejects the requests that are being
+/// served, and then is as dropping its [`Subscription`]. To have them served again later, end the client first.
 #[must_use = "no request is served unless it is polled: spawn it"]
 pub struct Responder<H, F> {
     client: Client,

@@ -168,10 +168,10 @@ impl Bench {
     }
 
     /// A client of a server that there is already.
-    pub fn with<X, E>(
+    pub fn with<X, E, C: Connector + 'static>(
         server: Server,
         shape: Shape,
-        make: impl FnOnce(Dial, Manual) -> Result<(Client, mqtt_async::Driver<Dial, Manual>, X), E>,
+        make: impl FnOnce(Dial, Manual) -> Result<(Client, mqtt_async::Driver<C, Manual>, X), E>,
     ) -> Result<(Bench, X), E> {
         let connections = Arc::new(Mutex::new(Vec::new()));
         let selected = Arc::default();
