@@ -14,6 +14,9 @@ const BLOCK: (usize, usize) = (4 * 1024, 64 * 1024);
 /// How many slices a vectored write has at most.
 const SLICES: usize = 16;
 
+/// How often it writes before it lets others have a turn: a transport may take little at a time, for ever.
+const WRITES: usize = 16;
+
 #[derive(Debug)]
 pub(crate) struct Link<Io> {
     io: Io,
@@ -44,15 +47,21 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
         }
     }
 
-    /// Writes all there is, as much as possible at once, and then flushes.
+    /// Writes what there is, as much as possible at once, and flushes when nothing is left.
     ///
-    /// Returns `Ready` when nothing is left. `progress` is set when bytes were written.
+    /// Returns `Ready` then, or when it has written often: it is to be called again if something is left.
+    /// `progress` is set when bytes were written.
     pub(crate) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
         progress: &mut bool,
     ) -> Poll<io::Result<()>> {
+        let mut writes = 0;
         while !self.out.is_empty() {
+            if writes == WRITES {
+                return Poll::Ready(Ok(()));
+            }
+            writes += 1;
             let mut slices = [IoSlice::new(&[]); SLICES];
             let filled = self.out.chunks_vectored(&mut slices);
             let slices = slices.get(..filled).unwrap_or_default();

@@ -98,7 +98,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Ending<Io> {
                     self.progress = now;
                 }
                 let written = ready!(poll).is_ok();
-                if !more {
+                if !more && link.out.is_empty() {
                     self.step = Step::Shut;
                 }
                 Poll::Ready(written)

@@ -228,7 +228,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Running<Io> {
             self.give_up = closing_by;
         }
         match poll {
-            // The session may have held something back, and it watches whether writing gets on.
+            // There may be more, the session may have held something back, and it watches whether writing gets on.
             Poll::Ready(Ok(())) => progress,
             Poll::Ready(Err(error)) => {
                 self.link.out.clear();
