@@ -75,7 +75,8 @@ pub struct Config {
     /// Messages up to this many bytes on the wire are copied when they are handed over, so that one
     /// which the application keeps does not keep the whole block that it was read with; default 1,024.
     ///
-    /// A larger message may keep up to 64 KiB alive besides itself.
+    /// A larger message is not copied: it may keep up to 64 KiB alive besides itself.
+    /// [`Message::into_owned`](crate::Message::into_owned) copies it where that matters.
     pub copy_up_to: usize,
 }
 

@@ -39,7 +39,7 @@ impl Message {
         self.packet.topic_name()
     }
 
-    /// Returns the payload as a handle; cloning it copies nothing.
+    /// Returns the payload as a handle: neither this nor cloning it copies anything.
     pub fn payload(&self) -> Bytes {
         self.packet.payload()
     }
@@ -77,6 +77,27 @@ impl Message {
     /// Returns it as a message to be published; topic and payload share its memory.
     pub fn to_publish(&self) -> Option<Publish> {
         self.packet.to_publish()
+    }
+
+    /// Returns a copy that shares no memory with other messages, still to be acknowledged if this one was.
+    ///
+    /// A message is a part of the block that it was read with, and keeps all of that: up to 64 KiB more than
+    /// itself. Small ones were copied when they were handed over, up to
+    /// [`Config::copy_up_to`](crate::Config::copy_up_to); for a larger one that is kept for long, this is the way.
+    ///
+    /// ```
+    /// # async fn example(client: mqtt_async::Client) {
+    /// let mut messages = client.messages();
+    /// let mut pictures = Vec::new();
+    /// while let Some(message) = messages.next().await {
+    ///     pictures.push(message.into_owned());
+    /// }
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn into_owned(self) -> Message {
+        let Message { packet, ack } = self;
+        Message { packet: packet.into_owned(), ack }
     }
 
     /// Acknowledges it, if [`manual_ack`](crate::Config::manual_ack) leaves that to the application.
