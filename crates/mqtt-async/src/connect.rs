@@ -9,6 +9,10 @@ use crate::stage::Progress;
 
 mod address;
 mod any;
+#[cfg(any(feature = "async-io", feature = "tokio"))]
+mod options;
+#[cfg(any(feature = "async-io", feature = "tokio"))]
+mod race;
 mod servers;
 #[cfg(feature = "async-io")]
 mod socket;
@@ -25,9 +29,15 @@ mod websocket;
 
 #[allow(unused_imports, reason = "every connector that has an address uses it")]
 pub(crate) use address::Target;
+#[cfg(any(feature = "async-io", feature = "tokio"))]
+pub(crate) use race::dial;
 
 pub use address::Address;
 pub use any::{AnyConnector, AnyTransport, Transport};
+#[cfg(any(feature = "async-io", feature = "tokio"))]
+pub use options::TcpOptions;
+#[cfg(any(feature = "async-io", feature = "tokio"))]
+pub use race::AddressErrors;
 pub use servers::Servers;
 #[cfg(feature = "async-io")]
 pub use socket::Socket;

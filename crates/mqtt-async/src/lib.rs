@@ -103,6 +103,8 @@ pub use crate::config::{
     Resubscribe, ResubscribeOrder, StageTimeouts,
 };
 pub use crate::connect::{Address, AnyConnector, AnyTransport, Connector, Servers, Transport};
+#[cfg(any(feature = "async-io", feature = "tokio"))]
+pub use crate::connect::{AddressErrors, TcpOptions};
 #[cfg(feature = "async-io")]
 pub use crate::connect::{Socket, Tcp, TcpStream};
 #[cfg(feature = "tls")]

@@ -7,16 +7,18 @@ use std::pin::Pin;
 use std::thread;
 
 use async_io::Async;
+use socket2::SockRef;
 
 use super::socket::Socket;
-use super::{Address, Connector, Target};
+use super::{Address, Connector, Target, TcpOptions, dial};
 use crate::answer::answer;
 use crate::stage::{ConnectStage, Progress};
 
 /// Connects over TCP, under any executor.
 ///
-/// All addresses of the host are tried in turn. `TCP_NODELAY` is set: the driver gathers what is ready
-/// itself.
+/// If the host has several addresses, they are tried one after the other, each 250 ms after the one before or
+/// as soon as that has failed, and the first one that answers is taken: RFC 8305, "Happy Eyeballs". If none
+/// does, the error has an [`AddressErrors`](crate::AddressErrors) inside.
 ///
 /// Under the hood: sockets wait in the one thread of `async-io`. Names are resolved by the operating
 /// system, whose function blocks, in a thread named `mqtt-resolve` that ends with its answer; addresses
@@ -31,12 +33,21 @@ use crate::stage::{ConnectStage, Progress};
 #[derive(Clone, Debug)]
 pub struct Tcp {
     target: Target<Address>,
+    options: TcpOptions,
 }
 
 impl Tcp {
     /// Returns a connector to that host, a name or an address, and port; 1883 is usual.
     pub fn new(host: impl Into<String>, port: u16) -> Tcp {
-        Tcp { target: Target::new(Address::new(host.into(), port)) }
+        let target = Target::new(Address::new(host.into(), port));
+        Tcp { target, options: TcpOptions::new() }
+    }
+
+    /// Sets what is set on the sockets.
+    #[must_use]
+    pub fn options(mut self, options: TcpOptions) -> Tcp {
+        self.options = options;
+        self
     }
 }
 
@@ -47,23 +58,12 @@ impl Connector for Tcp {
     fn connect(&mut self, progress: &Progress) -> Self::Connecting {
         let progress = progress.clone();
         let target = self.target.take();
+        let options = self.options.clone();
         Box::pin(async move {
-            let mut last = None;
             progress.enter(ConnectStage::Resolve);
             let addresses = resolve(target).await?;
             progress.enter(ConnectStage::Connect);
-            for address in addresses {
-                match Async::<std::net::TcpStream>::connect(address).await {
-                    Ok(stream) => {
-                        stream.get_ref().set_nodelay(true)?;
-                        return Ok(Socket::new(stream));
-                    }
-                    Err(error) => last = Some(error),
-                }
-            }
-            Err(last.unwrap_or_else(|| {
-                io::Error::new(io::ErrorKind::NotFound, "the host name has no address")
-            }))
+            dial(addresses, &options, attempt, async_io::Timer::after).await.map(Socket::new)
         })
     }
 
@@ -91,4 +91,49 @@ async fn resolve(target: Address) -> io::Result<Vec<SocketAddr>> {
     })?;
     let gone = || Err(io::Error::other("the thread that looked the name up has ended"));
     answer.await.unwrap_or_else(gone)
+}
+
+async fn attempt(
+    socket: std::net::TcpStream,
+    address: SocketAddr,
+) -> io::Result<Async<std::net::TcpStream>> {
+    match SockRef::from(&socket).connect(&address.into()) {
+        Err(error) if !is_under_way(&error) => return Err(error),
+        _ => {}
+    }
+    let stream = Async::new_nonblocking(socket)?;
+    stream.writable().await?;
+    match stream.get_ref().take_error()? {
+        Some(error) => Err(error),
+        None => Ok(stream),
+    }
+}
+
+/// Tells whether a socket that does not block has begun to connect.
+fn is_under_way(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    return error.raw_os_error() == Some(libc::EINPROGRESS);
+    #[cfg(not(unix))]
+    return error.kind() == io::ErrorKind::WouldBlock;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_refused_address_makes_way_for_the_next_one() {
+        let [one, other] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let addresses = [&one, &other].map(|listener| listener.local_addr().unwrap());
+        drop(one);
+        // Nobody waits: the next attempt begins when this one has failed.
+        let never = |_| std::future::pending::<()>();
+        let options = TcpOptions::new();
+        let dialing = dial(addresses.to_vec(), &options, attempt, never);
+        let stream = async_io::block_on(dialing).unwrap();
+        assert_eq!(stream.get_ref().peer_addr().unwrap(), addresses[1]);
+        assert_eq!(stream.get_ref().local_addr().unwrap(), other.accept().unwrap().1);
+    }
 }

@@ -2,16 +2,19 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 
 use super::TokioIo;
-use crate::connect::{Address, Connector, Target};
+use crate::connect::{Address, Connector, Target, TcpOptions, dial};
 use crate::stage::{ConnectStage, Progress};
 
-/// Connects over TCP inside a tokio runtime with I/O enabled.
+/// Connects over TCP inside a tokio runtime with I/O and time enabled.
 ///
-/// All addresses of the host are tried in turn. `TCP_NODELAY` is set: the driver gathers what is ready
-/// itself. Names are resolved by tokio, in its pool of blocking threads.
+/// If the host has several addresses, they are tried one after the other, each 250 ms after the one before or
+/// as soon as that has failed, and the first one that answers is taken: RFC 8305, "Happy Eyeballs". If none
+/// does, the error has an [`AddressErrors`](crate::AddressErrors) inside. Names are resolved by tokio, in its
+/// pool of blocking threads.
 ///
 /// ```
 /// use mqtt_async::{Client, Config, TokioTcp, TokioTimer, Version};
@@ -23,12 +26,21 @@ use crate::stage::{ConnectStage, Progress};
 #[derive(Clone, Debug)]
 pub struct TokioTcp {
     target: Target<Address>,
+    options: TcpOptions,
 }
 
 impl TokioTcp {
     /// Returns a connector to that host, a name or an address, and port; 1883 is usual.
     pub fn new(host: impl Into<String>, port: u16) -> TokioTcp {
-        TokioTcp { target: Target::new(Address::new(host.into(), port)) }
+        let target = Target::new(Address::new(host.into(), port));
+        TokioTcp { target, options: TcpOptions::new() }
+    }
+
+    /// Sets what is set on the sockets.
+    #[must_use]
+    pub fn options(mut self, options: TcpOptions) -> TokioTcp {
+        self.options = options;
+        self
     }
 }
 
@@ -39,14 +51,13 @@ impl Connector for TokioTcp {
     fn connect(&mut self, progress: &Progress) -> Self::Connecting {
         let progress = progress.clone();
         let target = self.target.take();
+        let options = self.options.clone();
         Box::pin(async move {
             progress.enter(ConnectStage::Resolve);
-            let addresses: Vec<_> =
-                tokio::net::lookup_host((target.host(), target.port())).await?.collect();
+            let found = tokio::net::lookup_host((target.host(), target.port())).await?;
+            let addresses = found.collect();
             progress.enter(ConnectStage::Connect);
-            let stream = tokio::net::TcpStream::connect(&*addresses).await?;
-            stream.set_nodelay(true)?;
-            Ok(TokioIo::new(stream))
+            dial(addresses, &options, attempt, tokio::time::sleep).await.map(TokioIo::new)
         })
     }
 
@@ -58,4 +69,11 @@ impl Connector for TokioTcp {
     fn address(&mut self) -> Option<Address> {
         Some(self.target.next().clone())
     }
+}
+
+async fn attempt(
+    socket: std::net::TcpStream,
+    address: SocketAddr,
+) -> io::Result<tokio::net::TcpStream> {
+    tokio::net::TcpSocket::from_std_stream(socket).connect(address).await
 }
