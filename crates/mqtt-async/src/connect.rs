@@ -11,6 +11,8 @@ mod address;
 mod any;
 #[cfg(any(feature = "async-io", feature = "tokio"))]
 mod options;
+#[cfg(feature = "proxy")]
+mod proxy;
 #[cfg(any(feature = "async-io", feature = "tokio"))]
 mod race;
 mod servers;
@@ -36,6 +38,8 @@ pub use address::Address;
 pub use any::{AnyConnector, AnyTransport, Transport};
 #[cfg(any(feature = "async-io", feature = "tokio"))]
 pub use options::TcpOptions;
+#[cfg(feature = "proxy")]
+pub use proxy::{Proxied, Proxy, ProxyError};
 #[cfg(any(feature = "async-io", feature = "tokio"))]
 pub use race::AddressErrors;
 pub use servers::Servers;
@@ -121,7 +125,7 @@ where
 }
 
 /// Tells whether a peer that was spoken to has closed the connection instead of answering.
-#[cfg(any(feature = "tls", feature = "websocket"))]
+#[cfg(any(feature = "proxy", feature = "tls", feature = "websocket"))]
 fn is_end(kind: io::ErrorKind) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(kind, UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)

@@ -49,6 +49,7 @@
 //! - `tls`: `Tls`, a layer around any connector, with rustls; `tls-ring` or `tls-aws-lc-rs` is its cryptography,
 //!   `tls-platform-verifier` and `tls-webpki-roots` are whom it trusts.
 //! - `websocket`: `WebSocket`, a layer around any connector.
+//! - `proxy`: `Proxied`, a layer around any connector, for HTTP CONNECT and SOCKS 5.
 //! - `url`: `Url` and `Client::connect`, for all transports that are enabled.
 #![cfg_attr(not(feature = "async-io"), allow(rustdoc::broken_intra_doc_links))]
 
@@ -105,6 +106,8 @@ pub use crate::config::{
 pub use crate::connect::{Address, AnyConnector, AnyTransport, Connector, Servers, Transport};
 #[cfg(any(feature = "async-io", feature = "tokio"))]
 pub use crate::connect::{AddressErrors, TcpOptions};
+#[cfg(feature = "proxy")]
+pub use crate::connect::{Proxied, Proxy, ProxyError};
 #[cfg(feature = "async-io")]
 pub use crate::connect::{Socket, Tcp, TcpStream};
 #[cfg(feature = "tls")]

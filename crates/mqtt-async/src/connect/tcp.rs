@@ -49,6 +49,15 @@ impl Tcp {
         self.options = options;
         self
     }
+
+    /// Returns a connector to the same host through a proxy. The sockets, which go to the proxy then, have the
+    /// same options.
+    #[cfg(feature = "proxy")]
+    pub fn via(self, proxy: super::Proxy) -> super::Proxied<Tcp> {
+        let target = Target::new(proxy.address().clone());
+        let server = self.target.own().clone();
+        super::Proxied::new(Tcp { target, ..self }, proxy, server)
+    }
 }
 
 impl Connector for Tcp {

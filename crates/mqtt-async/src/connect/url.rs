@@ -18,6 +18,8 @@ mod layers;
 mod parse;
 
 pub use error::{UrlError, UrlPart};
+#[cfg(feature = "proxy")]
+pub(super) use parse::{address, credentials, split_scheme, split_user};
 
 /// A server, how to get there, and what CONNECT says, in one line.
 ///
@@ -48,6 +50,7 @@ pub use error::{UrlError, UrlPart};
 /// | `ca` | a file with the authorities to trust, and no others | those of the platform, else of Mozilla, as the features say |
 /// | `cert`, `key` | files with certificate and key of this client | none |
 /// | `server_name` | the name that the server's certificate must have | the host |
+/// | `proxy` | the URL of a [`Proxy`](crate::Proxy) (feature `proxy`): `proxy=socks5h://localhost:1080` | none |
 /// | `alpn` | an application protocol to offer; more than once for several | none |
 ///
 /// Neither `Debug` nor `Display` nor an error shows a user name or password.
@@ -98,6 +101,8 @@ struct Options {
     clean_start: Option<bool>,
     session_expiry: Option<u32>,
     connect_timeout: Option<Duration>,
+    #[cfg(feature = "proxy")]
+    proxy: Option<super::Proxy>,
     #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "what is read is not used"))]
     tls: TlsOptions,
 }
@@ -181,6 +186,10 @@ impl Url {
         match &self.place {
             Place::Host(address) => {
                 let tcp = super::Tcp::new(address.host(), address.port());
+                #[cfg(feature = "proxy")]
+                if let Some(proxy) = self.options.proxy.clone() {
+                    return self.layers(AnyConnector::new(tcp.via(proxy)));
+                }
                 self.layers(AnyConnector::new(tcp))
             }
             #[cfg(unix)]
@@ -200,6 +209,10 @@ impl Url {
         match &self.place {
             Place::Host(address) => {
                 let tcp = crate::tokio::TokioTcp::new(address.host(), address.port());
+                #[cfg(feature = "proxy")]
+                if let Some(proxy) = self.options.proxy.clone() {
+                    return self.layers(AnyConnector::new(tcp.via(proxy)));
+                }
                 self.layers(AnyConnector::new(tcp))
             }
             #[cfg(unix)]

@@ -42,6 +42,15 @@ impl TokioTcp {
         self.options = options;
         self
     }
+
+    /// Returns a connector to the same host through a proxy. The sockets, which go to the proxy then, have the
+    /// same options.
+    #[cfg(feature = "proxy")]
+    pub fn via(self, proxy: crate::connect::Proxy) -> crate::connect::Proxied<TokioTcp> {
+        let target = Target::new(proxy.address().clone());
+        let server = self.target.own().clone();
+        crate::connect::Proxied::new(TokioTcp { target, ..self }, proxy, server)
+    }
 }
 
 impl Connector for TokioTcp {

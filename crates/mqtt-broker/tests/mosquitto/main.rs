@@ -9,6 +9,7 @@ mod process;
 
 mod our_broker;
 mod our_client;
+mod proxies;
 mod transports;
 
 use std::future::Future;

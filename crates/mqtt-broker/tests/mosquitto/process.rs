@@ -1,12 +1,13 @@
 //! mosquitto's programs as child processes, on loopback ports that the system chose.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 use std::{env, fs, thread};
 
 use crate::GUARD;
@@ -24,8 +25,19 @@ fn find(program: &str) -> Option<PathBuf> {
 
 /// Tells whether mosquitto is there; says so loudly if not, and fails in CI.
 pub(crate) fn installed() -> bool {
+    static SAY: Once = Once::new();
+    are_there(&PROGRAMS, &SAY)
+}
+
+/// The same of the proxies.
+pub(crate) fn proxies_installed() -> bool {
+    static SAY: Once = Once::new();
+    installed() && are_there(&["tinyproxy", "microsocks"], &SAY)
+}
+
+fn are_there(programs: &[&str], say: &Once) -> bool {
     let missing: Vec<&str> =
-        PROGRAMS.into_iter().filter(|program| find(program).is_none()).collect();
+        programs.iter().copied().filter(|program| find(program).is_none()).collect();
     if missing.is_empty() {
         return true;
     }
@@ -33,8 +45,7 @@ pub(crate) fn installed() -> bool {
         env::var("CI").as_deref() != Ok("true"),
         "in CI these have to be installed: {missing:?}"
     );
-    static SAY: Once = Once::new();
-    SAY.call_once(|| {
+    say.call_once(|| {
         // Past the test harness, which would swallow it.
         let line = format!("\nNOT RUN: interoperability with mosquitto; missing: {missing:?}\n");
         let _ = std::io::stderr().write_all(line.as_bytes());
@@ -167,6 +178,67 @@ fn relaunch(folder: &Path) -> Option<Process> {
     let mut command = Command::new(find("mosquitto").unwrap());
     let mut process = Process::spawn(command.arg("-c").arg(config), true);
     process.wait_for(" running").map(|_| process)
+}
+
+/// A proxy on loopback that wants the user name `user` and the password `password`.
+pub(crate) struct ProxyServer {
+    process: Process,
+    pub(crate) port: u16,
+}
+
+impl ProxyServer {
+    /// tinyproxy, for HTTP.
+    pub(crate) fn tinyproxy() -> ProxyServer {
+        let config =
+            |port| Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("tinyproxy-{port}.conf"));
+        let server = ProxyServer::start(|port| {
+            let text = format!(
+                "Port {port}\nListen 127.0.0.1\nTimeout 600\nLogLevel Info\n\
+                 BasicAuth user password\n"
+            );
+            fs::write(config(port), text).unwrap();
+            let mut command = Command::new(find("tinyproxy").unwrap());
+            command.arg("-d").arg("-c").arg(config(port));
+            Process::spawn(&mut command, false)
+        });
+        // It was read before the program began to listen.
+        let _ = fs::remove_file(config(server.port));
+        server
+    }
+
+    /// microsocks, for SOCKS 5.
+    pub(crate) fn microsocks() -> ProxyServer {
+        ProxyServer::start(|port| {
+            let mut command = Command::new(find("microsocks").unwrap());
+            command.args(["-i", "127.0.0.1", "-p", &port.to_string()]);
+            command.args(["-u", "user", "-P", "password"]);
+            Process::spawn(&mut command, true)
+        })
+    }
+
+    /// Starts a program at a port that is free, and waits until it listens there.
+    fn start(launch: impl Fn(u16) -> Process) -> ProxyServer {
+        // Somebody else may take the port before it does; then it ends.
+        for _ in 0..20 {
+            let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let port = free.local_addr().unwrap().port();
+            drop(free);
+            let mut process = launch(port);
+            while process.child.try_wait().unwrap().is_none() {
+                if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
+                    return ProxyServer { process, port };
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+        }
+        panic!("the proxy does not start");
+    }
+
+    /// Waits for a line of its log.
+    pub(crate) fn logs(&mut self, text: &str) {
+        let line = self.process.wait_for(text);
+        line.unwrap_or_else(|| panic!("the proxy ended before it said {text:?}"));
+    }
 }
 
 /// mosquitto_sub, which prints what it receives.

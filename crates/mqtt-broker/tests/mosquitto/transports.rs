@@ -19,15 +19,15 @@ use crate::process::{Mosquitto, installed};
 use crate::{ALL, GUARD, VERSIONS, run};
 
 /// mosquitto with a listener of each kind.
-struct Listeners {
-    mosquitto: Mosquitto,
+pub(crate) struct Listeners {
+    pub(crate) mosquitto: Mosquitto,
     socket: PathBuf,
     authority: String,
     client: certificates::Identity,
 }
 
 impl Listeners {
-    fn start() -> Listeners {
+    pub(crate) fn start() -> Listeners {
         let authority = Authority::new("test authority");
         let server = authority.sign(&["localhost", "127.0.0.1"], "localhost", Valid::Now);
         let client = authority.sign(&[], "a client", Valid::Now);
@@ -60,19 +60,14 @@ impl Listeners {
         Listeners { mosquitto, socket, authority: authority.certificate, client }
     }
 
-    fn trust(&self) -> TlsConfig {
+    pub(crate) fn trust(&self) -> TlsConfig {
         TlsConfig::own_roots().ca(self.authority.as_bytes()).unwrap()
     }
 
-    /// A connector to each listener, over these sockets.
-    fn connectors<C, U>(
-        &self,
-        tcp: impl Fn(u16) -> C,
-        unix: impl Fn(&Path) -> U,
-    ) -> Vec<(&'static str, AnyConnector)>
+    /// A connector to each listener that has a port, over these sockets.
+    pub(crate) fn connectors<C>(&self, tcp: impl Fn(u16) -> C) -> Vec<(&'static str, AnyConnector)>
     where
         C: Connector<Io: Send, Connecting: Send> + Send + 'static,
-        U: Connector<Io: Send, Connecting: Send> + Send + 'static,
     {
         let [tls, mutual, ws, wss] = self.mosquitto.ports;
         let identity = (self.client.certificate.as_bytes(), self.client.key.as_bytes());
@@ -85,7 +80,6 @@ impl Listeners {
             ("mutual TLS", AnyConnector::new(Tls::new(tcp(mutual), known))),
             ("WebSocket", AnyConnector::new(WebSocket::new(tcp(ws)))),
             ("WebSocket over TLS", AnyConnector::new(WebSocket::new(layer(wss)))),
-            ("Unix", AnyConnector::new(unix(&self.socket))),
         ]
     }
 }
@@ -148,7 +142,7 @@ fn rand() -> usize {
     NUMBER.fetch_add(1, Ordering::Relaxed)
 }
 
-fn config(version: Version, name: &str) -> Config {
+pub(crate) fn config(version: Version, name: &str) -> Config {
     let mut config = Config::new(version).client_id(name.replace(' ', "-")).unwrap();
     let mut backoff = Backoff::default();
     (backoff.first, backoff.max) = (Duration::from_millis(50), Duration::from_millis(200));
@@ -157,14 +151,14 @@ fn config(version: Version, name: &str) -> Config {
 }
 
 /// A client that talks to itself.
-struct Echo {
+pub(crate) struct Echo {
     name: String,
     client: Client,
     messages: Messages,
 }
 
 impl Echo {
-    async fn new(name: &str, version: &str, client: Client) -> Echo {
+    pub(crate) async fn new(name: &str, version: &str, client: Client) -> Echo {
         let name = format!("{name} {version}");
         let messages = client.messages();
         client.subscribe(&*name, QoS::ExactlyOnce).unwrap().await.unwrap();
@@ -203,9 +197,9 @@ fn each_listener_on_smol() {
     run(async {
         let mut echoes = Vec::new();
         for (version, of) in VERSIONS {
-            let unix = |path: &Path| Unix::new(path);
-            for (name, connector) in listeners.connectors(|port| Tcp::new("localhost", port), unix)
-            {
+            let unix = ("Unix", AnyConnector::new(Unix::new(&listeners.socket)));
+            let others = listeners.connectors(|port| Tcp::new("localhost", port));
+            for (name, connector) in others.into_iter().chain([unix]) {
                 let config = config(version, &format!("{name} {of}"));
                 let (client, driver) = Client::new(config, connector);
                 smol::spawn(driver).detach();
@@ -234,9 +228,9 @@ fn each_listener_on_tokio() {
     let body = async {
         let mut echoes = Vec::new();
         for (version, of) in VERSIONS {
-            let unix = |path: &Path| TokioUnix::new(path);
-            let tcp = |port| TokioTcp::new("localhost", port);
-            for (name, connector) in listeners.connectors(tcp, unix) {
+            let unix = ("Unix", AnyConnector::new(TokioUnix::new(&listeners.socket)));
+            let others = listeners.connectors(|port| TokioTcp::new("localhost", port));
+            for (name, connector) in others.into_iter().chain([unix]) {
                 let config = config(version, &format!("{name} {of}"));
                 let (client, driver) = Client::with_timer(config, connector, TokioTimer::new());
                 tokio::spawn(driver);
@@ -254,7 +248,7 @@ fn each_listener_on_tokio() {
     runtime.block_on(async { tokio::time::timeout(GUARD, body).await }).expect("the test hangs");
 }
 
-async fn exercise(listeners: &mut Listeners, mut echoes: Vec<Echo>) {
+pub(crate) async fn exercise(listeners: &mut Listeners, mut echoes: Vec<Echo>) {
     for echo in &mut echoes {
         echo.talk().await;
     }

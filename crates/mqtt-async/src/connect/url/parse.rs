@@ -133,6 +133,8 @@ fn options(query: &str, scheme: Scheme) -> Result<Options, UrlError> {
         clean_start: None,
         session_expiry: None,
         connect_timeout: None,
+        #[cfg(feature = "proxy")]
+        proxy: None,
         tls: TlsOptions::default(),
     };
     let tls = &mut options.tls;
@@ -165,6 +167,14 @@ fn options(query: &str, scheme: Scheme) -> Result<Options, UrlError> {
                 let error = UrlError::part(part(), "is neither true nor false");
                 options.clean_start = Some(parsed.map_err(|_| error)?);
             }
+            #[cfg(feature = "proxy")]
+            "proxy" => {
+                let proxy = crate::connect::Proxy::new(&decode(part(), value)?);
+                let problem = "is no URL of a proxy, as socks5h://user:password@host:1080";
+                options.proxy = Some(proxy.map_err(|_| UrlError::part(part(), problem))?);
+            }
+            #[cfg(not(feature = "proxy"))]
+            "proxy" => return Err(UrlError::part(part(), "needs the feature `proxy`")),
             "ca" => tls.ca = Some(path(part(), value)?),
             "cert" => tls.cert = Some(path(part(), value)?),
             "key" => tls.key = Some(path(part(), value)?),
@@ -180,6 +190,9 @@ fn options(query: &str, scheme: Scheme) -> Result<Options, UrlError> {
         }
         if matches!(name, "ca" | "cert" | "key" | "server_name" | "alpn") && !scheme.has_tls() {
             return Err(UrlError::part(part(), "is for mqtts and wss only"));
+        }
+        if name == "proxy" && scheme == Scheme::Unix {
+            return Err(UrlError::part(part(), "is for hosts, and no Unix socket"));
         }
     }
     let option = |name: &str| UrlPart::Option(name.to_owned());
