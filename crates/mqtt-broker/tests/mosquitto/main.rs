@@ -5,6 +5,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "../../../mqtt-async/tests/common/certificates.rs"]
+mod certificates;
+mod listeners;
 mod process;
 
 mod our_broker;

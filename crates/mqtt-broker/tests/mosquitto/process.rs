@@ -113,7 +113,7 @@ impl Drop for Process {
 /// mosquitto itself, with persistence in a folder of its own.
 pub(crate) struct Mosquitto {
     process: Process,
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
     pub(crate) port: u16,
     /// More ports, for those who configure more listeners.
     pub(crate) ports: [u16; 4],

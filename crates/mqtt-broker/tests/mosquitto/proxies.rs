@@ -6,8 +6,9 @@ use mqtt_async::{
     AnyConnector, Client, Connector, Error, Proxy, Tcp, TokioTcp, TokioTimer, Version,
 };
 
+use crate::listeners::Listeners;
 use crate::process::{ProxyServer, proxies_installed};
-use crate::transports::{Echo, Listeners, config, exercise};
+use crate::transports::{Echo, config, exercise};
 use crate::{GUARD, run};
 
 /// The proxies, and what their logs say of a server that they have connected to.

@@ -1,65 +1,20 @@
 //! Our client on each kind of listener that mosquitto has, on smol and on tokio.
 
-#[path = "../../../mqtt-async/tests/common/certificates.rs"]
-mod certificates;
-
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use certificates::{Authority, Valid};
 use mqtt_async::rustls::ClientConfig;
 use mqtt_async::{
     AnyConnector, Backoff, Client, Config, Connector, Error, Messages, QoS, Tcp, Tls, TlsConfig,
     TokioTcp, TokioTimer, TokioUnix, Unix, Version, WebSocket,
 };
 
-use crate::process::{Mosquitto, installed};
+use crate::certificates::Authority;
+use crate::listeners::Listeners;
+use crate::process::installed;
 use crate::{ALL, GUARD, VERSIONS, run};
 
-/// mosquitto with a listener of each kind.
-pub(crate) struct Listeners {
-    pub(crate) mosquitto: Mosquitto,
-    socket: PathBuf,
-    authority: String,
-    client: certificates::Identity,
-}
-
 impl Listeners {
-    pub(crate) fn start() -> Listeners {
-        let authority = Authority::new("test authority");
-        let server = authority.sign(&["localhost", "127.0.0.1"], "localhost", Valid::Now);
-        let client = authority.sign(&[], "a client", Valid::Now);
-        // The path of a socket is short, so it is not in the folder of the build.
-        let name = format!("mqtt-broker-{}-{}.sock", std::process::id(), rand());
-        let socket = std::env::temp_dir().join(name);
-        let mosquitto = Mosquitto::with(|folder, [tls, mutual, ws, wss]| {
-            let write = |name: &str, text: &str| {
-                let path = folder.join(name);
-                fs::write(&path, text).unwrap();
-                path.display().to_string()
-            };
-            let certificates = format!(
-                "cafile {}\ncertfile {}\nkeyfile {}\n",
-                write("ca.pem", &authority.certificate),
-                write("server.pem", &server.certificate),
-                write("server.key", &server.key),
-            );
-            // Without its domain, a WebSocket listens on all addresses.
-            let websocket = "protocol websockets\nsocket_domain ipv4\n";
-            format!(
-                "listener {tls} 127.0.0.1\n{certificates}\
-                 listener {mutual} 127.0.0.1\n{certificates}require_certificate true\n\
-                 listener {ws} 127.0.0.1\n{websocket}\
-                 listener {wss} 127.0.0.1\n{websocket}{certificates}\
-                 listener 0 {}\n",
-                socket.display()
-            )
-        });
-        Listeners { mosquitto, socket, authority: authority.certificate, client }
-    }
-
     pub(crate) fn trust(&self) -> TlsConfig {
         TlsConfig::own_roots().ca(self.authority.as_bytes()).unwrap()
     }
@@ -85,61 +40,29 @@ impl Listeners {
 }
 
 /// The same by URL: where the material is in files.
-struct Urls {
-    folder: PathBuf,
-    urls: Vec<(&'static str, String)>,
-}
+struct Urls(Vec<(&'static str, String)>);
 
 impl Urls {
     fn new(listeners: &Listeners) -> Urls {
-        let name = format!("urls-{}-{}", std::process::id(), rand());
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        fs::create_dir_all(&folder).unwrap();
-        let write = |name: &str, text: &str| {
-            let path = folder.join(name);
-            fs::write(&path, text).unwrap();
-            path.display().to_string()
-        };
-        let ca = format!("ca={}", write("ca.pem", &listeners.authority));
-        let cert = write("client.pem", &listeners.client.certificate);
-        let identity = format!("cert={cert}&key={}", write("client.key", &listeners.client.key));
+        let ca = format!("ca={}", listeners.file("ca.pem"));
+        let [cert, key] = ["client.pem", "client.key"].map(|name| listeners.file(name));
         let [tls, mutual, ws, wss] = listeners.mosquitto.ports;
-        let urls = vec![
+        Urls(vec![
             ("TCP", format!("mqtt://localhost:{}?", listeners.mosquitto.port)),
             ("TLS", format!("mqtts://localhost:{tls}?{ca}")),
-            ("mutual TLS", format!("mqtts://localhost:{mutual}?{ca}&{identity}")),
+            ("mutual TLS", format!("mqtts://localhost:{mutual}?{ca}&cert={cert}&key={key}")),
             ("WebSocket", format!("ws://localhost:{ws}?")),
             ("WebSocket over TLS", format!("wss://127.0.0.1:{wss}/any?{ca}&server_name=localhost")),
             ("Unix", format!("unix://{}?", listeners.socket.display())),
-        ];
-        Urls { folder, urls }
+        ])
     }
 
     fn iter(&self, version: &'static str) -> impl Iterator<Item = (&'static str, String)> {
-        self.urls.iter().map(move |(name, url)| {
+        self.0.iter().map(move |(name, url)| {
             let id = format!("by-url-{}-{version}", name.replace(' ', "-"));
             (*name, format!("{url}&client_id={id}&version={version}"))
         })
     }
-}
-
-impl Drop for Urls {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-impl Drop for Listeners {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.socket);
-    }
-}
-
-/// A number that another test of this process does not have.
-fn rand() -> usize {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    static NUMBER: AtomicUsize = AtomicUsize::new(0);
-    NUMBER.fetch_add(1, Ordering::Relaxed)
 }
 
 pub(crate) fn config(version: Version, name: &str) -> Config {
