@@ -6,7 +6,10 @@ use std::time::Duration;
 use mqtt_async::{Address, Client, Connector, Url, UrlError, UrlPart, Version};
 
 fn address(url: &str) -> Option<Address> {
-    Url::new(url).unwrap().connector().unwrap().address()
+    let url = Url::new(url).unwrap();
+    let address = url.connector().unwrap().address();
+    assert_eq!(url.address(), address.as_ref());
+    address
 }
 
 #[test]

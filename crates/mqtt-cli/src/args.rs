@@ -10,24 +10,17 @@ use clap::{Args, ValueEnum};
 use mqtt_async::{Publish, QoS, Text, TopicName, Version};
 
 use crate::failure::Failure;
+use crate::transport::Transport;
 
 /// How to reach a server, and as whom.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct Connection {
-    /// The host name or address of the server.
-    #[arg(short = 'h', long, default_value = "localhost", env = "MQTT_HOST")]
-    pub(crate) host: String,
-
-    /// The port; 1883 is usual.
-    #[arg(short, long, default_value_t = 1883, env = "MQTT_PORT")]
-    pub(crate) port: u16,
-
     /// The Client Identifier; without, the server chooses one.
     #[arg(short = 'i', long = "client-id", alias = "id", value_name = "ID")]
     pub(crate) client_id: Option<String>,
 
-    /// The User Name.
+    /// The User Name; that of a --url counts more.
     #[arg(short, long, value_name = "NAME", env = "MQTT_USERNAME")]
     pub(crate) username: Option<String>,
 
@@ -35,13 +28,13 @@ pub(crate) struct Connection {
     #[arg(short = 'P', long, alias = "pw", env = "MQTT_PASSWORD", hide_env_values = true)]
     pub(crate) password: Option<String>,
 
-    /// The version of the protocol.
-    #[arg(short = 'V', long, value_enum, default_value = "5", value_name = "VERSION")]
-    pub(crate) mqtt_version: MqttVersion,
+    /// The version of the protocol [default: 5]
+    #[arg(short = 'V', long, value_enum, value_name = "VERSION")]
+    pub(crate) mqtt_version: Option<MqttVersion>,
 
-    /// The Keep Alive, in seconds; 0 turns it off.
-    #[arg(short, long, default_value_t = 60, value_name = "SECONDS")]
-    pub(crate) keepalive: u16,
+    /// The Keep Alive, in seconds; 0 turns it off [default: 60]
+    #[arg(short, long, value_name = "SECONDS")]
+    pub(crate) keepalive: Option<u16>,
 
     /// Goes on with the session of the Client Identifier, if the server has one, and keeps it for so long
     /// after the end; with 3.1.1 for as long as the server likes.
@@ -67,6 +60,10 @@ pub(crate) struct Connection {
     /// Says nothing on standard error but errors.
     #[arg(long)]
     pub(crate) quiet: bool,
+
+    // Behind the others, because it begins new headings.
+    #[command(flatten)]
+    pub(crate) transport: Transport,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mqtt_async::{
-    Client, Config, Error, Publish, PublishError, Publishing, Tcp, Text, TopicName, Version, Will,
+    Client, Config, Error, Publish, PublishError, Publishing, Text, TopicName, Version, Will,
 };
 
 use crate::args::Connection;
@@ -25,27 +25,37 @@ pub(crate) struct Session {
 
 impl Connection {
     pub(crate) fn config(&self) -> Result<Config, Failure> {
-        let version = Version::from(self.mqtt_version);
         let text = |what: &str, text: &str| {
             Text::new(text).map_err(|error| Failure::usage(format_args!("{what}: {error}")))
         };
-        let mut config = Config::new(version);
+        let mut config = match self.transport.url()? {
+            Some(url) => url.config(),
+            None => Config::new(Version::V5),
+        };
+        if let Some(version) = self.mqtt_version {
+            config.session.version = version.into();
+        }
+        let version = config.session.version;
         if let Some(id) = &self.client_id {
             config.session.connect.client_id = text("--client-id", id)?;
         }
-        if let Some(name) = &self.username {
-            config.session.connect.user_name = Some(text("--username", name)?);
-        }
-        if let Some(password) = &self.password {
-            if self.username.is_none() && !version.is_v5() {
-                let what = "in MQTT 3.1.1 a password needs a --username beside it";
-                return Err(Failure::usage(what));
+        // A URL with a name is for another server than the environment is, so no password of that goes there.
+        let connect = &mut config.session.connect;
+        if connect.user_name.is_none() && connect.password.is_none() {
+            if let Some(name) = &self.username {
+                connect.user_name = Some(text("--username", name)?);
             }
-            config.session.connect.password = Some(password.clone().into_bytes().into());
+            connect.password = self.password.clone().map(|text| text.into_bytes().into());
         }
-        config.session.connect.keep_alive = self.keepalive;
+        if connect.password.is_some() && connect.user_name.is_none() && !version.is_v5() {
+            let what = "in MQTT 3.1.1 a password needs a --username beside it";
+            return Err(Failure::usage(what));
+        }
+        if let Some(seconds) = self.keepalive {
+            connect.keep_alive = seconds;
+        }
         if let Some(session) = self.session {
-            if self.client_id.is_none() {
+            if config.session.connect.client_id.is_empty() {
                 return Err(Failure::usage("a --session is that of a Client Identifier")
                     .hint("name it with --client-id"));
             }
@@ -64,14 +74,14 @@ impl Connection {
     }
 
     /// Returns a client that is not connected yet; what it is told now, it does first.
-    pub(crate) fn prepare(&self, config: Config) -> Prepared {
-        let (client, driver) = Client::new(config, Tcp::new(self.host.clone(), self.port));
+    pub(crate) fn prepare(&self, config: Config) -> Result<Prepared, Failure> {
+        let (client, driver) = Client::new(config, self.transport.connector()?);
         let was_connected = Arc::new(AtomicBool::new(false));
         let connected = Arc::clone(&was_connected);
         let driver = driver.reconnect_if(move |error, _| {
             connected.load(Ordering::Relaxed) && error.is_retryable()
         });
-        Prepared { client, driver: Box::pin(driver), was_connected }
+        Ok(Prepared { client, driver: Box::pin(driver), was_connected })
     }
 }
 

@@ -1,9 +1,12 @@
 //! What goes wrong, in one line for people and one number for scripts.
 
-use std::fmt;
 use std::process::ExitCode;
+use std::{fmt, io};
 
-use mqtt_async::{CommandError, Error, PublishError, TokenError, TopicError};
+use mqtt_async::rustls::{self, CertificateError};
+use mqtt_async::{
+    CommandError, Error, ProxyError, PublishError, TlsError, TokenError, TopicError, WebSocketError,
+};
 
 /// Why a command ends; each has an exit code of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,14 +85,42 @@ impl From<Error> for Failure {
         let failure = Failure::new(if denied { Kind::Denied } else { Kind::Connection }, &error);
         match error {
             _ if denied => failure.hint("see --username, --password and --client-id"),
-            Error::Connect(_) | Error::ConnectTimeout { .. } => {
-                failure.hint("is the server running, and are --host and --port right?")
-            }
+            Error::Connect(error) => failure.hint(remedy(&error)),
+            Error::ConnectTimeout { .. } => failure.hint(WHERE),
+            Error::Eof { before_connack: true } => failure.hint("see --tls, --ws and --port"),
             Error::Refused(_) if error.reason().is_some_and(|it| it.get() == 0x84) => {
                 failure.hint("try --mqtt-version 3.1.1")
             }
             _ => failure,
         }
+    }
+}
+
+const WHERE: &str = "is the server running? see --host and --port, --url, --unix";
+
+/// Says what helps where a layer failed.
+fn remedy(error: &io::Error) -> &'static str {
+    let Some(inner) = error.get_ref() else { return WHERE };
+    if let Some(error) = inner.downcast_ref::<TlsError>() {
+        return match error {
+            TlsError::Handshake(rustls::Error::InvalidCertificate(certificate)) => {
+                match certificate {
+                    CertificateError::UnknownIssuer => "see --cafile",
+                    CertificateError::NotValidForName
+                    | CertificateError::NotValidForNameContext { .. } => "see --servername",
+                    _ => "see --cafile and --servername",
+                }
+            }
+            TlsError::Handshake(rustls::Error::AlertReceived(_)) => {
+                "see --cert and --key, and --tls-alpn"
+            }
+            _ => "see --port",
+        };
+    }
+    match inner.downcast_ref::<WebSocketError>() {
+        Some(_) => "see --port and --ws-path",
+        None if inner.is::<ProxyError>() => "see --proxy",
+        None => WHERE,
     }
 }
 

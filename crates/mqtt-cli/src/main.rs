@@ -17,6 +17,7 @@ mod request;
 mod respond;
 mod signal;
 mod subscribe;
+mod transport;
 
 use failure::{EXIT_CODES, Failure};
 

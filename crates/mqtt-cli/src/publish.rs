@@ -60,7 +60,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     args.properties.put(&mut publish)?;
     let mut interrupts = Interrupts::new()?;
     let config = args.connection.config()?;
-    let connecting = args.connection.prepare(config).connect();
+    let connecting = args.connection.prepare(config)?.connect();
     let session = interrupts.unless(connecting).await.ok_or_else(Failure::interrupted)??;
     let work = async {
         if args.lines {

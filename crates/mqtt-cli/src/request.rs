@@ -48,7 +48,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         Publish::new(TopicName::new(&args.topic)?, args.payload.read()?).qos(args.qos);
     args.properties.put(&mut publish)?;
     let mut interrupts = Interrupts::new()?;
-    let connecting = args.connection.prepare(args.connection.config()?).connect();
+    let connecting = args.connection.prepare(args.connection.config()?)?.connect();
     let session = interrupts.unless(connecting).await.ok_or_else(Failure::interrupted)??;
     let requesting = session.client.request_with(publish, args.timeout);
     let result = match interrupts.unless(requesting).await {

@@ -54,7 +54,7 @@ struct Answer {
 
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let mut interrupts = Interrupts::new()?;
-    let prepared = args.connection.prepare(args.connection.config()?);
+    let prepared = args.connection.prepare(args.connection.config()?)?;
     let answer = Arc::new(args.answer);
     let quiet = args.connection.quiet;
     let handler = move |request: Request| {

@@ -60,10 +60,10 @@ pub(crate) struct Args {
 const AT_ONCE: usize = 64 * 1024;
 
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
-    let subscribe = args.subscribe()?;
     let config = args.connection.config()?;
+    let subscribe = args.subscribe(config.session.version)?;
     let mut interrupts = Interrupts::new()?;
-    let prepared = args.connection.prepare(config);
+    let prepared = args.connection.prepare(config)?;
     // Before there is a connection, so that what waits in a session finds it. It is dropped behind the
     // goodbye: before, it would unsubscribe, and --session keeps what it has.
     let mut messages = prepared.client.listen_with(subscribe, Inbound::default())?;
@@ -85,11 +85,11 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
 }
 
 impl Args {
-    fn subscribe(&self) -> Result<Subscribe, Failure> {
+    fn subscribe(&self, version: Version) -> Result<Subscribe, Failure> {
         let mut options = SubscriptionOptions::from(self.qos);
         options.no_local = self.no_local;
         // MQTT 3.1.1 cannot ask the server to leave them out: then this program does.
-        if self.no_retained && Version::from(self.connection.mqtt_version).is_v5() {
+        if self.no_retained && version.is_v5() {
             options.retain_handling = RetainHandling::DoNotSend;
         }
         let mut filters = Vec::new();

@@ -87,7 +87,7 @@ const TABLES: &[(&str, &[Row])] = &[
     (
         "mqtt-cli",
         &[
-            Together(&["failure", "signal", "output", "format", "args", "look"]),
+            Together(&["failure", "signal", "output", "format", "args", "look", "transport"]),
             Together(&["connection"]),
             Apart(&["publish", "subscribe", "request", "respond", "bench", "broker"]),
             Together(&["main"]),

@@ -176,6 +176,14 @@ impl Url {
         config
     }
 
+    /// Returns host and port, unless it is the URL of a Unix socket.
+    pub fn address(&self) -> Option<&Address> {
+        match &self.place {
+            Place::Host(address) => Some(address),
+            Place::Socket(_) => None,
+        }
+    }
+
     /// Returns how to get there, over the sockets of `async-io`. Files are read now.
     ///
     /// # Errors

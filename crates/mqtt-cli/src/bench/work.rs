@@ -43,7 +43,7 @@ async fn connect(options: &Options) -> Result<Session, Failure> {
     if options.clients > 1 {
         config.session.connect.client_id = Default::default();
     }
-    options.connection.prepare(config).connect().await
+    options.connection.prepare(config)?.connect().await
 }
 
 async fn connections(options: &Options, tally: &Tally) -> Result<(), Failure> {
