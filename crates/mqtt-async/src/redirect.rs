@@ -124,22 +124,22 @@ impl fmt::Display for RedirectError {
 
 impl std::error::Error for RedirectError {}
 
-/// One server of a Server Reference.
+/// One server of a Server Reference, and what else names a server.
 #[derive(Debug, PartialEq, Eq)]
-struct Reference<'a> {
-    host: &'a str,
-    port: Option<u16>,
+pub(crate) struct Reference<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) port: Option<u16>,
 }
 
 impl<'a> Reference<'a> {
     /// Reads `host`, `host:port`, `[address]` or `[address]:port`; an address without brackets has no port.
-    fn read(reference: &'a str) -> Option<Reference<'a>> {
+    pub(crate) fn read(reference: &'a str) -> Option<Reference<'a>> {
         let (host, port) = match reference.strip_prefix('[') {
             Some(rest) => {
                 let (host, rest) = rest.split_once(']')?;
                 (host, (!rest.is_empty()).then_some(rest))
             }
-            None if reference.parse::<Ipv6Addr>().is_ok() => (reference, None),
+            None if is_ipv6(reference) => (reference, None),
             None => match reference.find(':') {
                 Some(colon) => (reference.get(..colon)?, reference.get(colon..)),
                 None => (reference, None),
@@ -153,6 +153,12 @@ impl<'a> Reference<'a> {
         let is_odd = |c: char| c.is_whitespace() || c.is_control() || "/\\@?#[]".contains(c);
         (!host.is_empty() && !host.contains(is_odd)).then_some(Reference { host, port })
     }
+}
+
+/// Tells whether that is an IPv6 address, with the device of a link-local one or without.
+fn is_ipv6(host: &str) -> bool {
+    let address = host.split_once('%').map_or(host, |(address, _)| address);
+    address.parse::<Ipv6Addr>().is_ok()
 }
 
 /// Where redirects have led, and how often.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::{fmt, io};
 
+use crate::redirect::Reference;
+
 /// A host and a port.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
@@ -34,24 +36,11 @@ impl Address {
     /// 5.0 section 4.13 has it for Server References. Without a port it is that of this address.
     #[allow(dead_code, reason = "every connector that has an address uses it")]
     pub(crate) fn other(&self, server: &str) -> io::Result<Address> {
-        let (host, port) = match server.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, "")) => (host, None),
-            Some((host, rest)) => (host, Some(rest.strip_prefix(':').unwrap_or_default())),
-            None => match server.split_once(':') {
-                Some((host, port)) if !port.contains(':') => (host, Some(port)),
-                _ => (server, None),
-            },
+        let Some(Reference { host, port }) = Reference::read(server) else {
+            let what = format!("{server:?} is no host, and no host with a port");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         };
-        let port = port.map_or(Ok(self.port), |port| port.parse::<u16>());
-        match port {
-            Ok(port) if !host.is_empty() && !host.contains(char::is_whitespace) => {
-                Ok(Address::new(host, port))
-            }
-            _ => {
-                let what = format!("{server:?} is no host, and no host with a port");
-                Err(io::Error::new(io::ErrorKind::InvalidInput, what))
-            }
-        }
+        Ok(Address::new(host, port.unwrap_or(self.port)))
     }
 }
 
@@ -111,14 +100,16 @@ mod tests {
             ("10.0.0.1:1", "10.0.0.1", 1),
             ("::1", "::1", 1883),
             ("[::1]", "::1", 1883),
+            ("fe80::1%eth0", "fe80::1%eth0", 1883),
+            ("[fe80::1%eth0]:7", "fe80::1%eth0", 7),
             ("[2001:db8::1]:1884", "2001:db8::1", 1884),
         ] {
             assert_eq!(read(server).unwrap(), (host.to_owned(), port), "{server}");
         }
-        for server in ["", ":1883", "h:", "h:x", "h:65536", "[::1]1883", "[::1", "one two"] {
+        for server in ["", ":1883", "h:", "h:x", "h:65536", "a:b:c", "[::1]1883", "[::1", "one two"]
+        {
             let read = read(server);
-            // Half of a bracket is a host that no system will find.
-            assert!(read.is_err() || server == "[::1", "{server}: {read:?}");
+            assert!(read.is_err(), "{server}: {read:?}");
         }
     }
 
