@@ -101,6 +101,20 @@ pub trait Connector {
         Err(io::Error::new(io::ErrorKind::Unsupported, what))
     }
 
+    /// Says that the server that was connected to last has sent the client to this one: the next
+    /// [`connect`](Connector::connect), and only that one, goes there, in the way that the last one went.
+    ///
+    /// The default is [`select`](Connector::select), which is right where there is one way. A connector that
+    /// has several of them, as [`Servers`](crate::Servers), stays on the one it is on: a server cannot send the
+    /// client away from TLS. A layer around another connector passes it on.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such server.
+    fn redirect(&mut self, server: &str) -> io::Result<()> {
+        self.select(server)
+    }
+
     /// Returns where the next [`connect`](Connector::connect) goes to, as far as the connector knows.
     ///
     /// Layers ask for it: TLS checks the certificate against this host, and WebSocket puts both into its

@@ -29,7 +29,8 @@ pub struct Attempt {
     /// The server to connect to; `None`: whatever the connector would do. See
     /// [`Connector::select`](crate::Connector::select).
     ///
-    /// A redirect that is followed stands here already: see [`Redirects`](crate::Redirects).
+    /// A redirect that is followed stands here already; with another server it is forgotten. See
+    /// [`Redirects`](crate::Redirects).
     pub server: Option<String>,
 }
 

@@ -21,7 +21,7 @@ const REFERENCES: usize = 16;
 ///   made anew: after a wait, if [`Config::reconnect`](crate::Config::reconnect) is set. A server that shuts
 ///   down sends all of its clients away in one moment.
 /// - The hook [`before_connect`](crate::Driver::before_connect) sees the name in
-///   [`Attempt::server`](crate::Attempt::server) and may change it;
+///   [`Attempt::server`](crate::Attempt::server) and may change it: the redirect is then forgotten.
 ///   [`reconnect_if`](crate::Driver::reconnect_if) is not asked.
 ///
 /// # What the other server gets
@@ -35,13 +35,10 @@ const REFERENCES: usize = 16;
 /// # From TLS to plain: never
 ///
 /// A reference is a host and a port, and no more. It reaches the connector through
-/// [`Connector::select`](crate::Connector::select), which says where the innermost layer connects to: the
+/// [`Connector::redirect`](crate::Connector::redirect), which says where the innermost layer connects to: the
 /// layers around it stay as they are, and so does what they check. What looks like a URL is no reference, so
-/// a server cannot ask for another scheme.
-///
-/// It is up to the application not to undo this with a list of its own: in [`Servers`](crate::Servers), a
-/// reference that is the name of an entry goes to that entry, and any other to the one whose turn it is. With
-/// redirects, all entries of a list should have the same layers.
+/// a server cannot ask for another scheme. In a list of [`Servers`](crate::Servers), the connection is made
+/// by the entry that the redirect came from, whatever others the list has.
 ///
 /// ```
 /// use mqtt_async::{Config, Redirects, Version};
@@ -190,6 +187,12 @@ impl Route {
         if stable {
             self.hops = 0;
         }
+    }
+
+    /// The application goes elsewhere.
+    pub(crate) fn leave(&mut self) {
+        self.detour.clear();
+        self.moved.clear();
     }
 
     /// The target could not be connected to: another time it is the next one.

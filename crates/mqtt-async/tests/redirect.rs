@@ -2,9 +2,14 @@
 
 mod common;
 
+use std::cell::RefCell;
+use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use common::bench::{Bench, Manual, config};
@@ -12,8 +17,8 @@ use common::pipe::{Pipe, Shape, pipe};
 use common::server::{Connection, Greeting, Seen, Server, wire};
 use futures_io::{AsyncRead, AsyncWrite};
 use mqtt_async::{
-    Client, Config, ConnAck, Connector, Disconnect, Error, Event, Phase, Progress, QoS, ReasonCode,
-    RedirectFault, Redirects, Servers, Text, Version,
+    Attempt, Client, Config, ConnAck, Connector, Disconnect, Driver, Error, Event, Phase, Progress,
+    QoS, ReasonCode, RedirectFault, Redirects, Servers, Text, Version,
 };
 use mqtt_proto::Packet;
 
@@ -362,10 +367,25 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Scrambled<Io> {
     }
 }
 
-type Connections = std::rc::Rc<std::cell::RefCell<Vec<Connection<Scrambled<Pipe>>>>>;
+type Connections<Io> = Rc<RefCell<Vec<Connection<Io>>>>;
+
+/// Lets the driver and the servers at the other ends do what they can.
+fn settle<C, Io>(driver: &mut Driver<C, Manual>, connections: &Connections<Io>)
+where
+    C: Connector,
+    Io: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..100 {
+        assert!(Pin::new(&mut *driver).poll(&mut cx).is_pending());
+        let mut served = std::mem::take(&mut *connections.borrow_mut());
+        served.retain_mut(|connection| Pin::new(connection).poll(&mut cx).is_pending());
+        connections.borrow_mut().extend(served);
+    }
+}
 
 /// The layer below: it knows each server, and all of them scramble.
-struct Below(Server, Connections, Vec<String>);
+struct Below(Server, Connections<Scrambled<Pipe>>, Vec<String>);
 
 impl Connector for Below {
     type Io = Pipe;
@@ -411,15 +431,88 @@ fn the_layers_around_the_transport_stay_as_they_are() {
     let connector = Servers::new("own", Scramble(below));
     let config = following(Redirects::to_any_host());
     let (client, mut driver) = Client::with_timer(config, connector, Manual::new());
-    let bench = Bench::new(common::bench::config(Version::V5), Shape::default());
-    for _ in 0..100 {
-        assert!(bench.poll(&mut driver).is_pending());
-        let mut served = std::mem::take(&mut *connections.borrow_mut());
-        served.retain_mut(|connection| bench.poll(connection).is_pending());
-        connections.borrow_mut().extend(served);
-    }
+    settle(&mut driver, &connections);
     let status = client.status();
     assert_eq!(status.phase, Phase::Connected, "{status:?}");
     assert_eq!(status.server.as_deref(), Some("c:1883"));
     assert_eq!(server.count(|seen| matches!(seen, Seen::Connect { .. })), 3);
+}
+
+/// An entry of a list: it notes what is connected through it, and to where.
+struct Entry {
+    name: &'static str,
+    to: Option<String>,
+    server: Server,
+    connections: Connections<Pipe>,
+    log: Rc<RefCell<Vec<String>>>,
+}
+
+impl Connector for Entry {
+    type Io = Pipe;
+    type Connecting = std::future::Ready<io::Result<Pipe>>;
+
+    fn connect(&mut self, _: &Progress) -> Self::Connecting {
+        let to = self.to.take().unwrap_or_default();
+        self.log.borrow_mut().push(format!("{} {to}", self.name));
+        let (ours, theirs) = pipe(Shape::default());
+        self.connections.borrow_mut().push(self.server.serve(theirs));
+        std::future::ready(Ok(ours))
+    }
+
+    fn select(&mut self, server: &str) -> io::Result<()> {
+        self.to = Some(server.to_owned());
+        Ok(())
+    }
+}
+
+/// A list with two entries, of which the first has TLS and the second has not, and where that leads.
+fn through_a_list(
+    first: Greeting,
+    hook: impl Fn(&mut Attempt) + Clone + Send + 'static,
+) -> Vec<String> {
+    let (server, connections) = (Server::new(), Connections::default());
+    let log = Rc::default();
+    server.script(|script| script.greetings = [first, Greeting::Mqtt].into());
+    let entry = |name| Entry {
+        name,
+        to: None,
+        server: server.clone(),
+        connections: Rc::clone(&connections),
+        log: Rc::clone(&log),
+    };
+    let servers = Servers::new("tls", entry("tls")).and("plain", entry("plain"));
+    let clock = Manual::new();
+    let config = following(Redirects::to_any_host());
+    let (_client, driver) = Client::with_timer(config, servers, clock.clone());
+    let mut driver = driver.before_connect(move |mut attempt| {
+        hook(&mut attempt);
+        async { Ok(attempt) }
+    });
+    for _ in 0..4 {
+        settle(&mut driver, &connections);
+        server.cut();
+        settle(&mut driver, &connections);
+        clock.advance(Duration::from_secs(60));
+    }
+    log.take()
+}
+
+#[test]
+fn a_server_cannot_send_the_client_to_an_entry_without_tls() {
+    // It names that entry, and then another host, where the turn of that entry would be.
+    for reference in ["plain", "elsewhere"] {
+        let another = through_a_list(refusal(ANOTHER, reference), |_| ());
+        let there = format!("tls {reference}");
+        assert_eq!(another[..3], ["tls ", &there, "plain "], "0x9C is for one connection");
+        let moved = through_a_list(refusal(MOVED, reference), |_| ());
+        assert_eq!(moved[..4], ["tls ", &there, &there, &there]);
+    }
+    // Nor by way of one to which the application goes in between.
+    let seen = Arc::new(AtomicBool::new(false));
+    let led = through_a_list(refusal(MOVED, "elsewhere"), move |attempt| {
+        if attempt.server.is_some() && !seen.swap(true, Ordering::Relaxed) {
+            attempt.server = Some("plain".to_owned());
+        }
+    });
+    assert_eq!(led[..4], ["tls ", "plain ", "plain ", "tls "]);
 }

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use mqtt_async::{Address, Client, Connector, Url, UrlError, UrlPart, Version};
+use mqtt_async::{
+    Address, AnyConnector, Client, Connector, Servers, Tcp, Tls, TlsConfig, Url, UrlError, UrlPart,
+    Version, WebSocket,
+};
 
 fn address(url: &str) -> Option<Address> {
     let url = Url::new(url).unwrap();
@@ -177,4 +180,22 @@ fn servers_are_selected_through_the_layers() {
     let mut connector = Url::new("wss://h").unwrap().connector().unwrap();
     connector.select("other:7").unwrap();
     assert_eq!(connector.address(), Some(Address::new("other", 7)));
+}
+
+/// A redirect does as well, and stays another thing than a choice of the application.
+#[test]
+fn redirects_pass_through_the_layers() {
+    fn check(mut layer: impl Connector) {
+        layer.select("b").unwrap();
+        assert_eq!(layer.address(), Some(Address::new("host-b", 2)));
+        layer.redirect("b").unwrap();
+        assert_eq!(layer.address(), Some(Address::new("b", 1)), "by the entry that was used last");
+    }
+    let servers = || Servers::new("a", Tcp::new("host-a", 1)).and("b", Tcp::new("host-b", 2));
+    let trust = TlsConfig::dangerous_without_verification().build().unwrap();
+    check(servers());
+    check(AnyConnector::new(servers()));
+    check(Tls::new(servers(), trust));
+    check(WebSocket::new(servers()));
+    check(Servers::new("all", servers()));
 }

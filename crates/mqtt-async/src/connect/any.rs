@@ -62,6 +62,10 @@ impl Connector for AnyConnector {
         self.0.select_any(server)
     }
 
+    fn redirect(&mut self, server: &str) -> io::Result<()> {
+        self.0.redirect_any(server)
+    }
+
     fn address(&mut self) -> Option<Address> {
         self.0.address_any()
     }
@@ -73,6 +77,7 @@ type AnyConnecting = Pin<Box<dyn Future<Output = io::Result<AnyTransport>> + Sen
 trait Erased {
     fn connect_any(&mut self, progress: &Progress) -> AnyConnecting;
     fn select_any(&mut self, server: &str) -> io::Result<()>;
+    fn redirect_any(&mut self, server: &str) -> io::Result<()>;
     fn address_any(&mut self) -> Option<Address>;
 }
 
@@ -87,6 +92,10 @@ where
 
     fn select_any(&mut self, server: &str) -> io::Result<()> {
         self.select(server)
+    }
+
+    fn redirect_any(&mut self, server: &str) -> io::Result<()> {
+        self.redirect(server)
     }
 
     fn address_any(&mut self) -> Option<Address> {

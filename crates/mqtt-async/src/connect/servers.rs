@@ -16,6 +16,10 @@ use crate::stage::Progress;
 /// The names are what the hook [`before_connect`](crate::Driver::before_connect) may select. A name that
 /// is not in the list is passed on to the connector whose turn it is.
 ///
+/// A server that sends the client elsewhere ([`Redirects`](crate::Redirects)) does not choose among them,
+/// whatever name it says: that connection is made by the connector of the server that has said it. So a list
+/// may have connectors with TLS and others without.
+///
 /// ```
 /// # #[cfg(feature = "async-io")]
 /// # fn example() {
@@ -39,6 +43,8 @@ pub struct Servers<C> {
     ordered: bool,
     random: Option<Random>,
     selected: Option<usize>,
+    /// The one that was connected to last.
+    last: usize,
 }
 
 impl<C: Connector> Servers<C> {
@@ -52,6 +58,7 @@ impl<C: Connector> Servers<C> {
             ordered: false,
             random: None,
             selected: None,
+            last: 0,
         }
     }
 
@@ -104,6 +111,7 @@ impl<C: Connector> Connector for Servers<C> {
             self.done += 1;
             place
         });
+        self.last = place;
         self.at(place).connect(progress)
     }
 
@@ -118,6 +126,13 @@ impl<C: Connector> Connector for Servers<C> {
         }
         let place = self.turn();
         self.at(place).select(server)?;
+        self.selected = Some(place);
+        Ok(())
+    }
+
+    fn redirect(&mut self, server: &str) -> io::Result<()> {
+        let place = self.last;
+        self.at(place).redirect(server)?;
         self.selected = Some(place);
         Ok(())
     }
@@ -195,6 +210,29 @@ mod tests {
         servers.select("a").unwrap();
         drop(servers.connect(&Progress::default()));
         assert_eq!(*log.borrow(), "acbother:cca");
+    }
+
+    #[test]
+    fn a_redirect_stays_with_the_entry_that_was_connected_to() {
+        let (mut servers, log) = servers();
+        drop(servers.connect(&Progress::default()));
+        drop(servers.connect(&Progress::default()));
+        // Also to the name of another entry, and again.
+        for _ in 0..2 {
+            servers.redirect("a:").unwrap();
+            assert_eq!(servers.address().unwrap().host(), "b");
+            drop(servers.connect(&Progress::default()));
+        }
+        assert!(servers.redirect("nowhere").is_err());
+        drop(servers.connect(&Progress::default()));
+        servers.redirect("x:").unwrap();
+        drop(servers.connect(&Progress::default()));
+        // One that the application has selected is one that was connected to.
+        servers.select("a").unwrap();
+        drop(servers.connect(&Progress::default()));
+        servers.redirect("c:").unwrap();
+        drop(servers.connect(&Progress::default()));
+        assert_eq!(*log.borrow(), "aba:ba:bcx:cac:a");
     }
 
     #[test]

@@ -95,6 +95,10 @@ where
         self.inner.select(server)
     }
 
+    fn redirect(&mut self, server: &str) -> io::Result<()> {
+        self.inner.redirect(server)
+    }
+
     fn address(&mut self) -> Option<Address> {
         self.inner.address()
     }

@@ -34,18 +34,21 @@ impl<C: Connector, T: Timer> Driver<C, T> {
 
     /// Connects to the server of that name; `None`: to whichever the connector chooses.
     pub(super) fn dial_to(&mut self, server: Option<String>) -> Flow {
-        let server = match server {
-            Some(server) if self.route.target().is_none_or(|target| **target != *server) => {
-                if let Err(error) = self.connector.select(&server) {
-                    return self.lost(Error::Connect(Arc::new(error)), None);
-                }
-                Some(server.into())
+        let server = if server.as_deref() != self.route.target().map(|target| &**target) {
+            // By the choice of the application. Another time, the connector would not know any more in which
+            // way the redirect was meant.
+            self.route.leave();
+            if let Some(server) = &server
+                && let Err(error) = self.connector.select(server)
+            {
+                return self.lost(Error::Connect(Arc::new(error)), None);
             }
-            None => None,
-            Some(_) => match self.select_target() {
+            server.map(Arc::from)
+        } else {
+            match self.redirect() {
                 Ok(target) => target,
                 Err(error) => return self.lost(Error::Redirect(Box::new(error)), None),
-            },
+            }
         };
         let before = {
             let mut state = self.shared.lock();
@@ -59,10 +62,11 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         self.dial()
     }
 
-    /// Selects the first of the servers that a redirect has named and that the connector knows.
-    fn select_target(&mut self) -> Result<Option<Arc<str>>, RedirectError> {
+    /// Goes to the first of the servers that a redirect has named and that the connector knows, if there is
+    /// a redirect.
+    fn redirect(&mut self) -> Result<Option<Arc<str>>, RedirectError> {
         while let Some(target) = self.route.target().cloned() {
-            if self.connector.select(&target).is_ok() {
+            if self.connector.redirect(&target).is_ok() {
                 return Ok(Some(target));
             }
             if let Some(error) = self.route.unknown() {
