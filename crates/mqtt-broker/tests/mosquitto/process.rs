@@ -13,7 +13,8 @@ use std::{env, fs, thread};
 use crate::GUARD;
 
 /// `stdbuf` makes mosquitto_sub print what it has at once, although nobody watches a terminal.
-const PROGRAMS: [&str; 4] = ["mosquitto", "mosquitto_sub", "mosquitto_pub", "stdbuf"];
+const PROGRAMS: [&str; 5] =
+    ["mosquitto", "mosquitto_sub", "mosquitto_pub", "mosquitto_rr", "stdbuf"];
 
 /// Returns where a program is; Debian puts servers where a user's search path does not look.
 fn find(program: &str) -> Option<PathBuf> {
@@ -250,6 +251,8 @@ pub(crate) struct Received {
     pub(crate) topic: String,
     pub(crate) qos: u8,
     pub(crate) retain: bool,
+    /// User Properties, as `name:value`.
+    pub(crate) properties: String,
     pub(crate) payload: String,
 }
 
@@ -260,21 +263,27 @@ impl Subscriber {
         command.arg("-oL").arg(find("mosquitto_sub").unwrap());
         command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-V", version, "-q", "2"]);
         // `-d` tells when the subscription stands.
-        command.args(["-d", "-F", "RECEIVED %t|%q|%r|%p", "-t", filter]).args(more);
+        command.args(["-d", "-F", "RECEIVED %t|%q|%r|%P|%p", "-t", filter]).args(more);
         let mut process = Process::spawn(&mut command, false);
         process.wait_for("Subscribed").expect("mosquitto_sub subscribes");
         Subscriber(process)
     }
 
+    /// Waits for a line of `-d`.
+    pub(crate) fn told(&mut self, text: &str) {
+        self.0.wait_for(text).unwrap_or_else(|| panic!("mosquitto_sub does not tell {text:?}"));
+    }
+
     pub(crate) fn next(&mut self) -> Received {
         let line = self.0.wait_for("RECEIVED ").expect("mosquitto_sub goes on");
         let text = line.split_once("RECEIVED ").unwrap().1;
-        let [topic, qos, retain, payload]: [&str; 4] =
-            text.splitn(4, '|').collect::<Vec<_>>().try_into().unwrap();
+        let [topic, qos, retain, properties, payload]: [&str; 5] =
+            text.splitn(5, '|').collect::<Vec<_>>().try_into().unwrap();
         Received {
             topic: topic.to_owned(),
             qos: qos.parse().unwrap(),
             retain: retain == "1",
+            properties: properties.to_owned(),
             payload: payload.to_owned(),
         }
     }
@@ -289,9 +298,16 @@ pub(crate) fn publish(
     qos: u8,
     more: &[&str],
 ) {
-    let mut command = Command::new(find("mosquitto_pub").unwrap());
-    command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-V", version]);
-    command.args(["-q", &qos.to_string(), "-t", topic, "-m", payload]).args(more);
-    let output = command.output().unwrap();
+    let qos = qos.to_string();
+    let args = ["-q", &qos, "-t", topic, "-m", payload];
+    run("mosquitto_pub", port, version, &[&args, more].concat());
+}
+
+/// Runs a program of mosquitto to its end, insists that all is well, and returns what it has printed.
+pub(crate) fn run(program: &str, port: u16, version: &str, more: &[&str]) -> String {
+    let mut command = Command::new(find(program).unwrap());
+    command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-V", version]).args(more);
+    let output = command.stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
