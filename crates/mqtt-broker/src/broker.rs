@@ -12,9 +12,10 @@ use mqtt_async::Timer;
 use mqtt_proto::{Publish, ReasonCode, TopicFilter};
 
 use crate::config::BrokerConfig;
-use crate::connection::Connection;
+use crate::connection::{Connection, Slot};
 use crate::hooks::Peer;
 use crate::hub::{BrokerStats, Hub, SessionInfo, Shared};
+use crate::layers::Layers;
 
 #[cfg(feature = "async-io")]
 mod listen;
@@ -90,13 +91,41 @@ impl Broker {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let Some(executor) = self.executor.upgrade() else {
-            return;
-        };
-        let now = self.shared.now();
-        if let Some(key) = self.shared.with(|hub| hub.open(peer, now)) {
-            executor.spawn(Connection::new(self.shared.clone(), key, stream)).detach();
+        if let Some((executor, slot)) = self.open(peer) {
+            executor.spawn(Connection::new(slot, stream)).detach();
         }
+    }
+
+    /// Serves a client behind layers around that stream: TLS, WebSocket, or both.
+    ///
+    /// As [`attach`](Broker::attach). The connection counts from here on, and all handshakes and CONNECT together
+    /// may take [`connect_timeout`](mqtt_proto::ServerConfig::connect_timeout). They hold nobody else up. The
+    /// certificates of a client that has shown some are added to what the hooks know of the peer.
+    pub fn attach_with<S>(&self, stream: S, peer: Peer, layers: &Layers)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        if layers.is_empty() {
+            return self.attach_from(stream, peer);
+        }
+        let Some((executor, slot)) = self.open(peer) else { return };
+        let layers = layers.clone();
+        let task = async move {
+            let largest = slot.shared.with(|hub| hub.maximum_packet_size());
+            if let Some(accepted) = slot.wait(layers.accept(stream, largest)).await {
+                slot.shared.with(|hub| hub.secured(slot.key, accepted.certificates));
+                Connection::new(slot, accepted.stream).await;
+            }
+        };
+        executor.spawn(task).detach();
+    }
+
+    /// Returns a place for a connection, if there is one.
+    fn open(&self, peer: Peer) -> Option<(Arc<Executor<'static>>, Slot)> {
+        let executor = self.executor.upgrade()?;
+        let now = self.shared.now();
+        let key = self.shared.with(|hub| hub.open(peer, now))?;
+        Some((executor, Slot { shared: Arc::clone(&self.shared), key }))
     }
 
     /// Publishes a message as if a client had, and returns to how many sessions it went.

@@ -1,8 +1,8 @@
 //! One connection: it takes turns at the hub, writes and reads.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -24,10 +24,45 @@ const ROUNDS: usize = 8;
 /// How many slices one write is given.
 const SLICES: usize = 16;
 
+/// The place of a connection at the hub, from the first byte of its transport on.
+pub(crate) struct Slot {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) key: ConnectionKey,
+}
+
+impl Slot {
+    /// Waits until the transport is ready for MQTT: `None` if that fails, takes longer than CONNECT may take
+    /// as well, or the broker stops.
+    pub(crate) async fn wait<T>(
+        &self,
+        handshake: impl Future<Output = io::Result<T>>,
+    ) -> Option<T> {
+        let mut handshake = pin!(handshake);
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = handshake.as_mut().poll(cx) {
+                return Poll::Ready(done.ok());
+            }
+            let now = self.shared.now();
+            // A turn without anything to say: the hub keeps the time.
+            let (mut input, mut out) = (BytesMut::new(), TxBuf::new());
+            let turn =
+                self.shared.with(|hub| hub.turn(self.key, &mut input, &mut out, cx.waker(), now));
+            if matches!(turn, Turn::Open { .. }) { Poll::Pending } else { Poll::Ready(None) }
+        })
+        .await
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let now = self.shared.now();
+        self.shared.with(|hub| hub.close(self.key, now));
+    }
+}
+
 /// The task of a connection.
 pub(crate) struct Connection<S> {
-    shared: Arc<Shared>,
-    key: ConnectionKey,
+    slot: Slot,
     stream: S,
     input: BytesMut,
     out: TxBuf,
@@ -63,10 +98,9 @@ enum Stage {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    pub(crate) fn new(shared: Arc<Shared>, key: ConnectionKey, stream: S) -> Connection<S> {
+    pub(crate) fn new(slot: Slot, stream: S) -> Connection<S> {
         Connection {
-            shared,
-            key,
+            slot,
             stream,
             input: BytesMut::new(),
             out: TxBuf::new(),
@@ -83,9 +117,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
         loop {
             self.poll_deciding(cx);
-            let now = self.shared.now();
-            let Connection { key, input, out, .. } = self;
-            match self.shared.with(|hub| hub.turn(*key, input, out, cx.waker(), now)) {
+            let Connection { slot: Slot { shared, key }, input, out, .. } = self;
+            let now = shared.now();
+            match shared.with(|hub| hub.turn(*key, input, out, cx.waker(), now)) {
                 Turn::Open { wants_input } => return wants_input,
                 // No more of these than packets were read.
                 Turn::Ask(ask) => self.ask(ask),
@@ -101,8 +135,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Puts a question to the hooks, and brings the answer back if it is at hand.
     fn ask(&mut self, ask: Ask) {
-        let Some(hooks) = self.shared.hooks().map(Arc::clone) else { return };
-        let (key, now) = (self.key, self.shared.now());
+        let Some(hooks) = self.slot.shared.hooks().map(Arc::clone) else { return };
+        let (key, now) = (self.slot.key, self.slot.shared.now());
         match ask {
             Ask::Authenticate(connecting) => {
                 self.authentication.will = will(&connecting);
@@ -117,7 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Ask::Publish(client, message) => {
                 let permitted = hooks.may_publish(&client, &message.publish);
                 let receivers =
-                    self.shared.with(|hub| hub.decided_message(key, &message, permitted, now));
+                    self.slot.shared.with(|hub| hub.decided_message(key, &message, permitted, now));
                 if permitted.is_ok() {
                     hooks.published(&client, &message.publish, receivers);
                 }
@@ -126,7 +160,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let filters = subscribe.subscriptions.iter();
                 let permitted: Vec<_> =
                     filters.map(|it| hooks.may_subscribe(&client, it)).collect();
-                self.shared
+                self.slot
+                    .shared
                     .with(|hub| hub.decided_subscribe(key, request, *subscribe, &permitted, now));
             }
         }
@@ -150,13 +185,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Outcome::Challenge { authentication_data }
             }
         };
-        let now = self.shared.now();
-        self.shared.with(|hub| hub.authenticated(self.key, outcome, now));
+        let now = self.slot.shared.now();
+        self.slot.shared.with(|hub| hub.authenticated(self.slot.key, outcome, now));
     }
 
     /// A Will is published when nobody can be asked any more, so it is asked about beforehand.
     fn may_leave_will(&mut self) -> Result<(), ReasonCode> {
-        match (self.authentication.will.take(), self.shared.hooks()) {
+        match (self.authentication.will.take(), self.slot.shared.hooks()) {
             (Some((client, will)), Some(hooks)) => hooks.may_publish(&client, &will),
             _ => Ok(()),
         }
@@ -224,8 +259,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match self.stage {
             Stage::Open => self.poll_open(cx),
             Stage::Closing | Stage::Draining => {
-                let now = self.shared.now();
-                if !self.shared.with(|hub| hub.linger(self.key, cx.waker(), now)) {
+                let now = self.slot.shared.now();
+                if !self.slot.shared.with(|hub| hub.linger(self.slot.key, cx.waker(), now)) {
                     return Poll::Ready(false);
                 }
                 let step = ready!(self.poll_end(cx));
@@ -262,8 +297,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// The transport has ended: the session hears of it, and then closes what is left.
     fn broken(&mut self) -> Poll<bool> {
-        let now = self.shared.now();
-        self.shared.with(|hub| hub.eof(self.key, now));
+        let now = self.slot.shared.now();
+        self.slot.shared.with(|hub| hub.eof(self.slot.key, now));
         Poll::Ready(true)
     }
 
@@ -305,11 +340,4 @@ fn will(connecting: &Connecting) -> Option<(ClientInfo, PublishPacket)> {
     let packet = publish_packet(&will, &header).ok()?;
     let (id, user_name) = (connect.client_id.clone(), connect.user_name.clone());
     Some((ClientInfo::new(id, user_name, *version, Arc::clone(peer)), packet))
-}
-
-impl<S> Drop for Connection<S> {
-    fn drop(&mut self) {
-        let now = self.shared.now();
-        self.shared.with(|hub| hub.close(self.key, now));
-    }
 }

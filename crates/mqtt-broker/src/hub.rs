@@ -10,7 +10,7 @@ use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use mqtt_proto::{
     ConnAck, Disconnect, Event, Instant, Packet, ReasonCode, Server, Session, SessionState, Text,
     TxBuf, Version, codec,
@@ -157,6 +157,17 @@ impl Hub {
         };
         self.connections.insert(key, connection);
         Some(key)
+    }
+
+    pub(crate) const fn maximum_packet_size(&self) -> u32 {
+        self.config.session.maximum_packet_size
+    }
+
+    /// Notes the certificates that a client has shown in its handshake.
+    pub(crate) fn secured(&mut self, key: ConnectionKey, certificates: Vec<Bytes>) {
+        if let Some(connection) = self.connections.get_mut(&key) {
+            Arc::make_mut(&mut connection.peer).certificates.extend(certificates);
+        }
     }
 
     fn next_key(&mut self) -> u64 {

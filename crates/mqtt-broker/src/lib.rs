@@ -2,7 +2,8 @@
 //!
 //! It speaks MQTT 3.1, 3.1.1 and 5.0, lives in memory, and runs on any async runtime: the one future
 //! that [`Broker::new`] returns is all there is to spawn. Clients come over TCP with
-//! [`listen`](Broker::listen), or over any stream with [`attach`](Broker::attach).
+//! [`listen`](Broker::listen), over TLS and WebSocket with [`listen_with`](Broker::listen_with), over Unix sockets, or
+//! over any stream with [`attach`](Broker::attach).
 //!
 //! ```
 //! use mqtt_broker::{Broker, BrokerConfig};
@@ -61,9 +62,17 @@
 //!
 //! # What it does not do yet
 //!
-//! There is no persistence, and no TLS or WebSocket of its own: [`attach`](Broker::attach) takes such streams.
-//! Without [`Hooks`] everybody is let in, with whatever User Name and Password. It is not
+//! There is no persistence. Without [`Hooks`] everybody is let in, with whatever User Name and Password. It is not
 //! clustered and never will be: whoever outgrows it moves on without changing the clients.
+
+//!
+//! # Features
+//!
+//! - `async-io` (default): [`Broker::new`], and listeners for any executor.
+//! - `tokio`: `TokioTimer` and `TokioIo`; without the default nothing of `async-io` is built.
+//! - `tls`: [`Layers`] with TLS, by rustls; `tls-ring` or `tls-aws-lc-rs` is its cryptography, unless you bring
+//!   your own.
+//! - `websocket`: [`Layers`] with WebSocket.
 
 #![cfg_attr(not(feature = "async-io"), allow(rustdoc::broken_intra_doc_links))]
 
@@ -73,6 +82,7 @@ mod connection;
 mod error;
 mod hooks;
 mod hub;
+mod layers;
 mod retained;
 mod subscriptions;
 
@@ -81,7 +91,13 @@ pub use config::BrokerConfig;
 pub use error::ListenError;
 pub use hooks::{ClientInfo, Connecting, Deciding, Exchange, Hooks, Peer, Verdict, decided};
 pub use hub::{BrokerStats, SessionInfo};
+pub use layers::Layers;
+#[cfg(feature = "tls")]
+pub use layers::TlsIdentity;
 pub use mqtt_async::{Clock, Timer};
+/// The TLS that [`Layers::tls`] is made of, in the version that it is, and what may be wrong with it.
+#[cfg(feature = "tls")]
+pub use mqtt_async::{TlsError, rustls};
 
 #[cfg(feature = "async-io")]
 pub use mqtt_async::AsyncIoTimer;

@@ -76,7 +76,7 @@ const TABLES: &[(&str, &[Row])] = &[
     (
         "mqtt-broker",
         &[
-            Together(&["config", "error", "hooks", "time"]),
+            Together(&["config", "error", "hooks", "layers", "time"]),
             Together(&["retained", "subscriptions", "sessions"]),
             Together(&["hub"]),
             Together(&["connection"]),

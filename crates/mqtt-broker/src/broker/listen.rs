@@ -14,6 +14,7 @@ use mqtt_async::Socket;
 use super::Broker;
 use crate::error::ListenError;
 use crate::hooks::Peer;
+use crate::layers::Layers;
 
 /// How long to wait when a connection cannot be accepted, as when there are no file descriptors left:
 /// it stays acceptable, and would be tried again and again at once.
@@ -30,11 +31,26 @@ impl Broker {
     /// [`ListenError::Bind`] if the address cannot be resolved or not be listened on, and
     /// [`ListenError::Stopped`] after [`shutdown`](Broker::shutdown).
     pub fn listen(&self, address: impl ToSocketAddrs) -> Result<SocketAddr, ListenError> {
+        self.listen_with(address, Layers::new())
+    }
+
+    /// Listens on a TCP address for clients that come through layers, such as TLS and WebSocket.
+    ///
+    /// As [`listen`](Broker::listen), and [`attach_with`](Broker::attach_with) for each client.
+    ///
+    /// # Errors
+    ///
+    /// As [`listen`](Broker::listen).
+    pub fn listen_with(
+        &self,
+        address: impl ToSocketAddrs,
+        layers: Layers,
+    ) -> Result<SocketAddr, ListenError> {
         self.check_running()?;
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let listener = Async::new(listener)?;
-        self.spawn(self.clone().accept_tcp(listener))?;
+        self.spawn(self.clone().accept_tcp(listener, layers))?;
         Ok(address)
     }
 
@@ -70,14 +86,14 @@ impl Broker {
         Ok(())
     }
 
-    async fn accept_tcp(self, listener: Async<TcpListener>) {
+    async fn accept_tcp(self, listener: Async<TcpListener>, layers: Layers) {
         loop {
             match listener.accept().await {
                 Ok((stream, address)) => {
                     // Acknowledgements are small and must not wait for each other; without it they
                     // are late, but correct.
                     let _ = stream.get_ref().set_nodelay(true);
-                    self.attach_from(Socket::new(stream), Peer::from_address(address));
+                    self.attach_with(Socket::new(stream), Peer::from_address(address), &layers);
                 }
                 Err(_) => drop(Timer::after(PAUSE).await),
             }

@@ -4,16 +4,20 @@
 //! have a test of their own. It runs where `.ci/peers` has put the clients. Elsewhere it says so in one line; where
 //! `CI` is `true`, their absence is a failure.
 
-#![cfg(feature = "async-io")]
+#![cfg(all(feature = "async-io", feature = "tls", feature = "websocket"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "../../../mqtt-async/tests/common/certificates.rs"]
+mod certificates;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Once;
-use std::{env, thread};
+use std::{env, fs, thread};
 
-use mqtt_broker::{Broker, BrokerConfig};
+use certificates::{Authority, Valid};
+use mqtt_broker::{Broker, BrokerConfig, Layers, TlsIdentity};
 
 const VERSIONS: [&str; 3] = ["3.1", "3.1.1", "5"];
 
@@ -78,10 +82,10 @@ impl Client {
     }
 
     /// Goes through all scenarios, over that URL of the broker, which is stopped when the script asks for it.
-    fn run(&self, broker: &Broker, url: &str, version: &str) {
+    fn run(&self, broker: &Broker, url: &str, version: &str, more: &[&Path]) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(self.script);
         let mut command = self.command();
-        command.arg(script).args([url, version]).stdout(Stdio::piped());
+        command.arg(script).args([url, version]).args(more).stdout(Stdio::piped());
         let mut running = Running(command.spawn().unwrap());
         let mut done = Vec::new();
         for line in BufReader::new(running.0.stdout.take().unwrap()).lines() {
@@ -111,26 +115,41 @@ impl Drop for Running {
     }
 }
 
-/// Runs a broker for each version, and the client on it.
-fn over_tcp(client: &Client) {
-    if !client.is_there() {
-        return;
-    }
-    for version in VERSIONS {
+/// Runs a broker for each version, behind these layers, and the client on it.
+fn over(client: &Client, scheme: &str, layers: &Layers, versions: &[&str], more: &[&Path]) {
+    for version in versions {
         let (broker, driver) = Broker::new(BrokerConfig::default());
-        let address = broker.listen("127.0.0.1:0").unwrap();
+        let port = broker.listen_with("127.0.0.1:0", layers.clone()).unwrap().port();
         let driver = thread::spawn(|| smol::block_on(driver));
-        client.run(&broker, &format!("mqtt://{address}"), version);
+        client.run(&broker, &format!("{scheme}://localhost:{port}"), version, more);
         driver.join().unwrap();
     }
 }
 
-#[test]
-fn paho_over_tcp() {
-    over_tcp(&paho());
+fn over_each(client: &Client) {
+    if !client.is_there() {
+        return;
+    }
+    over(client, "mqtt", &Layers::new(), &VERSIONS, &[]);
+    over(client, "ws", &Layers::new().websocket(), &["3.1", "5"], &[]);
+    let authority = Authority::new("test authority");
+    let server = authority.sign(&["localhost"], "localhost", Valid::Now);
+    let tls = TlsIdentity::pem(server.certificate.as_bytes(), server.key.as_bytes()).unwrap();
+    let layers = Layers::new().tls(tls.build().unwrap());
+    let name = format!("clients-{}-{}.pem", std::process::id(), client.name);
+    let ca = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&ca, authority.certificate).unwrap();
+    over(client, "mqtts", &layers, &["5"], &[&ca]);
+    over(client, "wss", &layers.websocket(), &["5"], &[&ca]);
+    fs::remove_file(ca).unwrap();
 }
 
 #[test]
-fn mqttjs_over_tcp() {
-    over_tcp(&mqttjs());
+fn paho_does_all_of_it() {
+    over_each(&paho());
+}
+
+#[test]
+fn mqttjs_does_all_of_it() {
+    over_each(&mqttjs());
 }

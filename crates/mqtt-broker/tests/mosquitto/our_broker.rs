@@ -1,8 +1,9 @@
 //! mosquitto's clients on our broker.
 
-use mqtt_broker::{Broker, BrokerConfig};
+use mqtt_broker::{Broker, BrokerConfig, Layers, TlsIdentity};
 
 use crate::ALL;
+use crate::certificates::{Authority, Valid};
 use crate::process::{Subscriber, installed, publish, run};
 
 /// The versions that its clients know by these names.
@@ -16,8 +17,12 @@ struct Running {
 
 impl Running {
     fn start() -> Running {
+        Running::behind(Layers::new())
+    }
+
+    fn behind(layers: Layers) -> Running {
         let (broker, driver) = Broker::new(BrokerConfig::default());
-        let port = broker.listen("127.0.0.1:0").unwrap().port();
+        let port = broker.listen_with("127.0.0.1:0", layers).unwrap().port();
         std::thread::spawn(|| smol::block_on(driver));
         Running { broker, port }
     }
@@ -210,4 +215,34 @@ fn its_clients_hear_that_the_broker_stops() {
             received.told("DISCONNECT (139)");
         }
     }
+}
+
+#[test]
+fn its_clients_come_over_tls_and_show_a_certificate() {
+    if !installed() {
+        return;
+    }
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("over-tls-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let authority = Authority::new("test authority");
+    let server = authority.sign(&["127.0.0.1"], "the broker", Valid::Now);
+    let client = authority.sign(&[], "a client", Valid::Now);
+    let identity = TlsIdentity::pem(server.certificate.as_bytes(), server.key.as_bytes()).unwrap();
+    let mutual = identity.client_ca(authority.certificate.as_bytes()).unwrap();
+    let running = Running::behind(Layers::new().tls(mutual.build().unwrap()));
+    let ca = write("ca.pem", &authority.certificate);
+    let (cert, key) = (write("client.pem", &client.certificate), write("client.key", &client.key));
+    let tls = ["--cafile", &ca, "--cert", &cert, "--key", &key];
+    for name in VERSIONS {
+        let mut received = Subscriber::start(running.port, name, "a", &tls);
+        publish(running.port, name, "a", "hello", 2, &tls);
+        assert_eq!(received.next().payload, "hello");
+    }
+    std::fs::remove_dir_all(folder).unwrap();
 }

@@ -20,18 +20,22 @@ const FRAME: usize = 64 * 1024;
 /// How many messages without a byte one poll passes over before it lets others run.
 const EMPTY: usize = 32;
 
-/// A connection that [`WebSocket`](crate::WebSocket) has made.
+/// A connection that [`WebSocket`](crate::WebSocket) has made, or a server has accepted: a stream of bytes.
 #[derive(Debug)]
 pub struct WebSocketStream<Io> {
     inner: async_tungstenite::WebSocketStream<Io>,
     /// What is left of the last message.
     input: Bytes,
-    /// The server has closed.
+    /// The peer has closed.
     ended: bool,
 }
 
 impl<Io> WebSocketStream<Io> {
-    pub(super) fn new(inner: async_tungstenite::WebSocketStream<Io>) -> WebSocketStream<Io> {
+    /// Wraps a WebSocket whose handshake is over, in either role.
+    ///
+    /// Its [`WebSocketConfig`](async_tungstenite::tungstenite::protocol::WebSocketConfig) should write each
+    /// frame at once (`write_buffer_size` of 0): what the transport does not take then holds the writer back.
+    pub fn new(inner: async_tungstenite::WebSocketStream<Io>) -> WebSocketStream<Io> {
         WebSocketStream { inner, input: Bytes::new(), ended: false }
     }
 
@@ -69,7 +73,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocketStream<Io> {
         Poll::Pending
     }
 
-    /// Tells the server why it loses the connection, if the transport takes it at once.
+    /// Tells the peer why it loses the connection, if the transport takes it at once.
     fn refuse_text(&mut self) {
         let reason = Utf8Bytes::from_static("MQTT is in binary frames");
         let close = CloseFrame { code: CloseCode::Unsupported, reason };
@@ -77,7 +81,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocketStream<Io> {
     }
 }
 
-/// What the end says: nothing, if the server closes in order.
+/// What the end says: nothing, if the peer closes in order.
 fn closed(close: Option<CloseFrame>) -> io::Result<bool> {
     match close {
         Some(CloseFrame { code, reason })
@@ -141,7 +145,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocketStream<Io> {
         Pin::new(&mut self.inner).poll_flush(cx).map_err(broken)
     }
 
-    /// Sends a Close frame. The server answers it and closes the transport, as RFC 6455 section 7.1.1 wants
+    /// Sends a Close frame. A server answers it and closes the transport, as RFC 6455 section 7.1.1 wants
     /// it.
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.inner).poll_close(cx)).or_else(while_used)?;
