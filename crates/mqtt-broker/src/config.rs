@@ -27,9 +27,12 @@ pub struct BrokerConfig {
     /// What each client is told and held to, and how long CONNECT may take.
     ///
     /// `session.bounds` is the queue of one client, connected or not: QoS 1 and 2 messages that it has
-    /// not acknowledged, and messages that wait. QoS 0 has half of it. Default 16,384 messages and 16 MiB. `session.journal`
-    /// is ignored: everything is in memory.
+    /// not acknowledged, and messages that wait. QoS 0 has half of it. Default 16,384 messages and 16 MiB.
+    /// [`queue_overflow`](BrokerConfig::queue_overflow) says what happens when it is full. `session.journal` is
+    /// ignored: everything is in memory.
     pub session: ServerConfig,
+    /// What happens when the queue of a client is full. Default: the newest message is dropped.
+    pub queue_overflow: QueueOverflow,
     /// The most connections at a time; further ones are closed unheard. Default 10,000.
     pub max_connections: usize,
     /// The most clients that may connect in a second, and at once; further ones are refused with Connection
@@ -68,6 +71,36 @@ pub struct BrokerConfig {
     pub(crate) hooks: Option<Installed>,
 }
 
+/// What happens to a message of QoS 1 or 2 for a client whose queue is full, connected or not.
+///
+/// Whatever is dropped is counted, for the broker ([`BrokerStats::dropped_full`](crate::BrokerStats::dropped_full),
+/// `$SYS/broker/queues/dropped`) and for the session ([`SessionInfo::dropped`](crate::SessionInfo::dropped)).
+/// What was sent once and is not acknowledged never gives way. QoS 0 does not push anything out and ends no
+/// connection: where it has filled its half of a queue, the newest is dropped. Retained messages that a new
+/// subscription asks for wait until there is room.
+///
+/// ```
+/// use mqtt_broker::{BrokerConfig, QueueOverflow};
+///
+/// // Whoever was away for long sees the last hundred messages, not the first.
+/// let mut config = BrokerConfig::default();
+/// config.session.bounds.messages = 100;
+/// config.queue_overflow = QueueOverflow::DropOldest;
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum QueueOverflow {
+    /// It is dropped, and the client gets the oldest ones: a backlog without a gap, up to where it ends.
+    #[default]
+    DropNewest,
+    /// The message that has waited longest is dropped, or several, until there is room. Where all of the queue is in
+    /// flight, one message may wait beyond the bound.
+    DropOldest,
+    /// It is dropped, and the client is cut off if it is connected, with Quota exceeded in MQTT 5.0: it is too slow.
+    /// Its session stays as long as it wanted, with the queue; while the client is away, the newest is dropped.
+    Disconnect,
+}
+
 /// The hooks of an application.
 #[derive(Clone)]
 pub(crate) struct Installed(pub(crate) Arc<dyn Hooks>);
@@ -93,6 +126,7 @@ impl Default for BrokerConfig {
     fn default() -> BrokerConfig {
         BrokerConfig {
             session: ServerConfig::default(),
+            queue_overflow: QueueOverflow::default(),
             max_connections: 10_000,
             max_connect_rate: None,
             max_sessions: 10_000,

@@ -86,6 +86,8 @@ struct Connection {
     authentication: Authentication,
     /// The session that was to go on here, and could not.
     unaccepted: Option<Box<SessionState>>,
+    /// The queue was full, and that ends the connection.
+    overflowed: bool,
     /// What is left to write when the connection has ended.
     last: TxBuf,
     /// Wakes its task; `None` while it is in its turn, or has been woken.
@@ -151,6 +153,7 @@ impl Hub {
             peer: Arc::new(peer),
             authentication: Authentication::default(),
             unaccepted: None,
+            overflowed: false,
             last: TxBuf::new(),
             waker: None,
             deadline: None,
@@ -197,6 +200,9 @@ impl Hub {
             if let Some(ask) = self.pump(key, Some(input), out, now) {
                 return Turn::Ask(ask);
             }
+        }
+        if self.connections.get(&key).is_some_and(|it| it.overflowed && it.session.is_some()) {
+            self.take_over(key, ReasonCode::QUOTA_EXCEEDED, now);
         }
         let Some(connection) = self.connections.get_mut(&key) else {
             return Turn::Ended { last: TxBuf::new() };

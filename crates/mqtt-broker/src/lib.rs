@@ -53,8 +53,8 @@
 //!   Shared Subscription makes a copy of its own.
 //! - A Shared Subscription prefers members that are connected.
 //! - QoS 0 messages do not wait for a client that is not connected.
-//! - A queue that is full refuses the newest message, and one that is half full refuses QoS 0;
-//!   [`BrokerStats::dropped_full`] counts them.
+//! - A queue that is full refuses the newest message, unless [`QueueOverflow`] says otherwise, and one that is
+//!   half full refuses QoS 0; [`BrokerStats::dropped_full`] counts them.
 //! - A message is acknowledged when it stands in the queues of all its receivers: in memory.
 //! - Sessions of MQTT 3.x without Clean Session last for
 //!   [`max_session_expiry_interval`](BrokerConfig::max_session_expiry_interval).
@@ -87,7 +87,7 @@ mod retained;
 mod subscriptions;
 
 pub use broker::{Broker, Driver};
-pub use config::BrokerConfig;
+pub use config::{BrokerConfig, QueueOverflow};
 pub use error::ListenError;
 pub use hooks::{ClientInfo, Connecting, Deciding, Exchange, Hooks, Peer, Verdict, decided};
 pub use hub::{BrokerStats, SessionInfo};

@@ -27,6 +27,8 @@ pub(super) struct Client {
     /// Retained messages that a subscription asked for and that the queue had no room for yet: their
     /// topics, because what is retained may change until then, and the oldest first.
     pub(super) backlog: VecDeque<Wanted>,
+    /// How many messages its queue had no room for.
+    pub(super) dropped: u64,
     /// How long the session outlives its connection, in seconds; the highest number is for ever.
     expiry_interval: u32,
     /// When it ends, while it is not connected.
@@ -201,6 +203,7 @@ impl Hub {
             place: Place::Connected(connection),
             filters: HashSet::new(),
             backlog: VecDeque::new(),
+            dropped: 0,
             expiry_interval: 0,
             expires: None,
             will: None,

@@ -25,6 +25,9 @@ pub struct SessionInfo {
     pub in_flight: usize,
     /// The bytes of both.
     pub held_bytes: usize,
+    /// How many messages were dropped because its queue was full; see
+    /// [`QueueOverflow`](crate::QueueOverflow).
+    pub dropped: u64,
 }
 
 impl Hub {
@@ -52,6 +55,7 @@ impl Hub {
             queued: stats.queued,
             in_flight: stats.in_flight,
             held_bytes: stats.held_bytes,
+            dropped: client.dropped,
         })
     }
 

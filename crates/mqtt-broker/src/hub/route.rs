@@ -9,6 +9,7 @@ use mqtt_proto::{
 use super::Hub;
 use super::client::{Place, Wanted};
 use super::deadlines::ConnectionKey;
+use crate::config::QueueOverflow;
 use crate::subscriptions::{ClientKey, Delivery, Wish};
 
 /// Messages below this size are copied out of the block that they were read with, so that one that
@@ -100,34 +101,59 @@ impl Hub {
         }
     }
 
-    /// Hands one copy to a session. What its queue has no room for is dropped and counted: the newest
-    /// goes, because what is queued already may be half way to the client.
+    /// Hands one copy to a session; what the policy drops because its queue is full is counted.
     fn deliver(&mut self, publish: &Publish, delivery: Delivery, retain: bool, now: Instant) {
-        if !self.offer(publish, delivery, retain, now) {
-            self.stats.dropped_full += 1;
+        let (key, acknowledged) =
+            (delivery.client, publish.qos.min(delivery.qos) > QoS::AtMostOnce);
+        let policy = self.config.queue_overflow;
+        let dropped = self.offer(publish, delivery, retain, policy, now);
+        if dropped == 0 {
+            return;
+        }
+        self.stats.dropped_full += dropped;
+        let Some(client) = self.clients.get_mut(&key) else { return };
+        client.dropped += dropped;
+        if let (QueueOverflow::Disconnect, true, Place::Connected(connection)) =
+            (policy, acknowledged, &client.place)
+            && let Some(connection) = self.connections.get_mut(connection)
+            && !connection.overflowed
+        {
+            // Not here and now: its Will would be published in the middle of this message, and may make the
+            // next client overflow.
+            connection.overflowed = true;
+            self.stats.disconnected_full += 1;
+            self.wakers.extend(connection.waker.take());
         }
     }
 
-    /// Hands one copy to a session, and tells whether its queue had room.
-    fn offer(&mut self, publish: &Publish, delivery: Delivery, retain: bool, now: Instant) -> bool {
+    /// Hands one copy to a session, and returns how many copies were dropped because its queue was full: this one,
+    /// or those that the policy makes give way to it.
+    fn offer(
+        &mut self,
+        publish: &Publish,
+        delivery: Delivery,
+        retain: bool,
+        policy: QueueOverflow,
+        now: Instant,
+    ) -> u64 {
         let Some(client) = self.clients.get_mut(&delivery.client) else {
-            return true;
+            return 0;
         };
         let qos = publish.qos.min(delivery.qos);
         let (session, waker) = match &mut client.place {
             Place::Connected(key) => match self.connections.get_mut(key) {
                 Some(connection) => match &mut connection.session {
                     Some(session) => (session, Some(&mut connection.waker)),
-                    None => return true,
+                    None => return 0,
                 },
-                None => return true,
+                None => return 0,
             },
             // QoS 0 does not wait for a client to come back.
-            Place::Away(_) if qos == QoS::AtMostOnce => return true,
+            Place::Away(_) if qos == QoS::AtMostOnce => return 0,
             Place::Away(session) => (&mut **session, None),
         };
         if qos == QoS::AtMostOnce && is_half_full(session, &self.config.session.bounds) {
-            return false;
+            return 1;
         }
         let copy = Publish {
             topic: publish.topic.clone(),
@@ -136,18 +162,25 @@ impl Hub {
             retain,
             properties: properties(&publish.properties, delivery.identifiers, client.version),
         };
-        match session.publish(copy, now) {
-            Ok(_) => {
+        let mut gave_way = Vec::new();
+        let taken = match policy {
+            QueueOverflow::DropOldest if qos != QoS::AtMostOnce => {
+                session.publish_over(copy, None, now, &mut gave_way).map(|_| ())
+            }
+            _ => session.publish(copy, now).map(|_| ()),
+        };
+        match taken {
+            Ok(()) => {
                 self.stats.messages_out += 1;
                 if let Some(waker) = waker {
                     self.wakers.extend(waker.take());
                 }
             }
-            Err(PublishError::Full(_)) => return false,
+            Err(PublishError::Full(_)) => return 1,
             Err(PublishError::TooLarge { .. }) => self.stats.dropped_too_large += 1,
             Err(_) => self.stats.dropped_other += 1,
         }
-        true
+        gave_way.len() as u64
     }
 
     /// Counts a copy that a session took and could not send.
@@ -192,7 +225,9 @@ impl Hub {
             let room = self.config.max_retained_messages.saturating_sub(client.backlog.len());
             let count = wanted.len();
             client.backlog.extend(wanted.take(room));
-            self.stats.dropped_full += count.saturating_sub(room) as u64;
+            let dropped = count.saturating_sub(room) as u64;
+            client.dropped += dropped;
+            self.stats.dropped_full += dropped;
         }
         self.resume_backlog(key, now);
     }
@@ -211,7 +246,8 @@ impl Hub {
             let identifiers = wanted.identifier.into_iter().collect();
             let (client, qos) = (key, wanted.qos);
             let delivery = Delivery { client, qos, retain_as_published: true, identifiers };
-            if !self.offer(&publish, delivery, true, now) {
+            // What is retained pushes nothing out: there is time.
+            if self.offer(&publish, delivery, true, QueueOverflow::DropNewest, now) > 0 {
                 // `Writable` follows.
                 if let Some(client) = self.clients.get_mut(&key) {
                     client.backlog.push_front(wanted);

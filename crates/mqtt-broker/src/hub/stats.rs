@@ -26,8 +26,11 @@ pub struct BrokerStats {
     pub messages_in: u64,
     /// Copies of messages that sessions took for their clients.
     pub messages_out: u64,
-    /// Copies that a session did not take because its queue was full, or half full at QoS 0.
+    /// Copies that were dropped because a queue was full, or half full at QoS 0; see
+    /// [`QueueOverflow`](crate::QueueOverflow).
     pub dropped_full: u64,
+    /// Clients that were cut off because their queue was full.
+    pub disconnected_full: u64,
     /// Copies that were larger than the client's Maximum Packet Size.
     pub dropped_too_large: u64,
     /// Copies that expired in a queue.

@@ -56,6 +56,8 @@ impl Hub {
             ("messages/received", stats.messages_in.to_string()),
             ("messages/sent", stats.messages_out.to_string()),
             ("publish/messages/dropped", dropped.to_string()),
+            ("queues/dropped", stats.dropped_full.to_string()),
+            ("queues/disconnected", stats.disconnected_full.to_string()),
         ];
         for (name, value) in facts {
             let value = Bytes::from(value);
