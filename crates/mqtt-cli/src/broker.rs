@@ -1,119 +1,59 @@
 //! `mqtt broker`.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use mqtt_async::{CloseReason, ReasonCode};
-use mqtt_broker::{
-    Broker, BrokerConfig, ClientInfo, Connecting, Deciding, Hooks, Verdict, decided,
-};
+use mqtt_broker::{Broker, Layers, ListenError, TlsIdentity};
 
 use crate::failure::Failure;
 use crate::signal::Interrupts;
+
+mod access;
+mod settings;
+
+use access::Access;
+use settings::{File, Settings, Value};
+
+/// Where it listens if nobody says anything.
+const DEFAULT: &str = "127.0.0.1:1883";
+
+/// What is printed for `--help`.
+const FILE_HELP: &str = "\
+In a file of --config stand the same names, with lists in brackets, and a table [[user]] for each user, with \
+name, password, and, if it may not do everything, lists of filters: publish and subscribe. Paths are as seen from the \
+file. An option wins over the file; listeners and users are added up.";
 
 /// Runs a small broker, for development, tests and a single machine.
 ///
 /// It lives in memory: what it holds is gone when it ends. Ctrl-C ends it.
 #[derive(Debug, clap::Args)]
+#[command(after_help = FILE_HELP)]
 pub(crate) struct Args {
-    /// An address to listen on; may be given several times. Port 0 lets the system choose one.
-    ///
-    /// The default is reached from this machine only; 0.0.0.0:1883 from everywhere.
-    #[arg(short, long, value_name = "ADDRESS", default_value = "127.0.0.1:1883")]
-    listen: Vec<String>,
+    /// Reads all this from a TOML file.
+    #[arg(short, long, value_name = "PATH")]
+    config: Option<PathBuf>,
 
-    /// A Unix socket to listen on as well.
-    #[cfg(unix)]
-    #[arg(long, value_name = "PATH")]
-    unix: Vec<PathBuf>,
-
-    /// Lets in only who has this name and password; may be given several times. Without, everybody is.
-    #[arg(long, value_name = "NAME:PASSWORD", value_parser = user)]
-    user: Vec<(String, String)>,
-
-    /// The most connections.
-    #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
-    max_connections: usize,
-
-    /// The largest packet, in bytes.
-    #[arg(long, value_name = "BYTES")]
-    max_packet_size: Option<u32>,
-
-    /// The most messages that wait for one client.
-    #[arg(long, value_name = "COUNT")]
-    max_queued: Option<usize>,
-
-    /// How often it publishes what it counts, below $SYS/broker/; 0s is never.
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
-    sys_interval: Duration,
-
-    /// Says nothing on standard error but errors.
-    #[arg(long)]
-    quiet: bool,
-}
-
-fn user(text: &str) -> Result<(String, String), String> {
-    let (name, password) = text.split_once(':').ok_or("it has to be NAME:PASSWORD")?;
-    Ok((name.to_owned(), password.to_owned()))
-}
-
-/// Knows the users, and tells who comes and goes.
-struct Watch {
-    users: Option<HashMap<String, String>>,
-    quiet: bool,
-}
-
-impl Hooks for Watch {
-    fn authenticate(&self, connecting: Connecting) -> Deciding {
-        let connect = &connecting.connect;
-        if connect.authentication_method.is_some() {
-            return decided(Verdict::refuse(ReasonCode::BAD_AUTHENTICATION_METHOD));
-        }
-        let Some(users) = &self.users else { return decided(Verdict::accept()) };
-        let name = connect.user_name.as_ref().map_or("", |name| name.as_str());
-        let known = users.get(name).map(String::as_bytes);
-        decided(match known.is_some() && known == connect.password.as_deref() {
-            true => Verdict::accept(),
-            false => Verdict::refuse(ReasonCode::BAD_USER_NAME_OR_PASSWORD),
-        })
-    }
-
-    fn connected(&self, client: &ClientInfo, resumed: bool) {
-        if self.quiet {
-            return;
-        }
-        let from = client.peer.address.map_or(String::new(), |address| format!(" from {address}"));
-        let how = if resumed { ", goes on with its session" } else { "" };
-        let (id, version) = (client.client_id.as_str(), client.version);
-        anstream::eprintln!("+ {id:?}{from}, {version}{how}");
-    }
-
-    fn disconnected(&self, client: &ClientInfo, reason: &CloseReason) {
-        if !self.quiet {
-            anstream::eprintln!("- {:?}: {reason}", client.client_id.as_str());
-        }
-    }
+    #[command(flatten)]
+    settings: Settings,
 }
 
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
+    let (file, settings) = match &args.config {
+        Some(path) => {
+            let file = File::read(path)?;
+            let settings = args.settings.over(file.settings()?);
+            (file, settings)
+        }
+        None => (File::default(), args.settings),
+    };
     let mut interrupts = Interrupts::new()?;
-    let (broker, driver) = Broker::new(args.config());
+    let hooks = Access::new(settings.user.clone(), settings.quiet);
+    let (broker, driver) = Broker::new(settings.config().hooks(hooks));
+    listen(&broker, &settings, &file)?;
     let driver = smol::spawn(driver);
-    for address in &args.listen {
-        let address = broker.listen(address).map_err(|error| cannot_listen(address, &error))?;
-        anstream::eprintln!("listening on mqtt://{address}");
-    }
-    #[cfg(unix)]
-    for path in &args.unix {
-        let name = path.display();
-        broker.listen_unix(path).map_err(|error| cannot_listen(&name, &error))?;
-        anstream::eprintln!("listening on unix://{name}");
-    }
     interrupts.next().await;
     broker.shutdown();
     // A second Ctrl-C waits for nobody.
-    if interrupts.unless(driver).await.is_some() && !args.quiet {
+    if interrupts.unless(driver).await.is_some() && !settings.quiet {
         let stats = broker.stats();
         let (came, went) = (stats.messages_in, stats.messages_out);
         anstream::eprintln!("{came} messages came in, {went} went out");
@@ -121,22 +61,64 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn cannot_listen(what: &impl std::fmt::Display, error: &mqtt_broker::ListenError) -> Failure {
-    Failure::other(format_args!("{what}: {error}")).hint("is another broker running? see --listen")
+/// Listens everywhere, and says where.
+fn listen(broker: &Broker, settings: &Settings, file: &File) -> Result<(), Failure> {
+    if settings.is_deaf() {
+        let address = broker.listen(DEFAULT).map_err(|error| cannot_listen(DEFAULT, &error))?;
+        anstream::eprintln!("listening on mqtt://{address}");
+    }
+    let tls = tls(settings, file)?;
+    for (option, scheme, addresses, layers) in [
+        ("listen", "mqtt", &settings.listen, Layers::new()),
+        ("tls", "mqtts", &settings.tls, tls.clone()),
+        ("ws", "ws", &settings.ws, Layers::new().websocket()),
+        ("wss", "wss", &settings.wss, tls.websocket()),
+    ] {
+        for address in addresses {
+            let bound = broker.listen_with(&address.value, layers.clone()).map_err(|error| {
+                let name = file.name(address, option);
+                cannot_listen(&format!("{name}: {}", address.value), &error)
+            })?;
+            anstream::eprintln!("listening on {scheme}://{bound}");
+        }
+    }
+    #[cfg(unix)]
+    for path in &settings.unix {
+        let shown = path.value.display();
+        broker.listen_unix(&path.value).map_err(|error| {
+            cannot_listen(&format!("{}: {shown}", file.name(path, "unix")), &error)
+        })?;
+        anstream::eprintln!("listening on unix://{shown}");
+    }
+    Ok(())
 }
 
-impl Args {
-    fn config(&self) -> BrokerConfig {
-        let mut config = BrokerConfig::default();
-        config.max_connections = self.max_connections;
-        config.sys_interval = Some(self.sys_interval).filter(|interval| !interval.is_zero());
-        if let Some(size) = self.max_packet_size {
-            config.session.maximum_packet_size = size;
-        }
-        if let Some(messages) = self.max_queued {
-            config.session.bounds.messages = messages;
-        }
-        let users = (!self.user.is_empty()).then(|| self.user.iter().cloned().collect());
-        config.hooks(Watch { users, quiet: self.quiet })
+/// Returns the layer for TLS; none, if nobody listens for it.
+fn tls(settings: &Settings, file: &File) -> Result<Layers, Failure> {
+    let listeners = settings.tls.first().or(settings.wss.first());
+    let Some(listener) = listeners else { return Ok(Layers::new()) };
+    let (Some(cert), Some(key)) = (&settings.cert, &settings.key) else {
+        let option = if settings.tls.is_empty() { "wss" } else { "tls" };
+        let what =
+            format_args!("{}: TLS needs a certificate and its key", file.name(listener, option));
+        return Err(Failure::usage(what).hint("see --cert and --key"));
+    };
+    let wrong = |value: &Value<PathBuf>, option: &str, error: mqtt_broker::TlsError| {
+        Failure::usage(format_args!("{}: {error}", file.name(value, option)))
+    };
+    let mut identity = TlsIdentity::files(&cert.value, &key.value).map_err(|error| {
+        // Whichever of the two it is about.
+        let about_key = error.to_string().contains(&*key.value.to_string_lossy());
+        if about_key { wrong(key, "key", error) } else { wrong(cert, "cert", error) }
+    })?;
+    if let Some(authority) = &settings.client_ca {
+        let with = identity.client_ca_file(&authority.value);
+        identity = with.map_err(|error| wrong(authority, "client-ca", error))?;
     }
+    let config = identity.build().map_err(|error| wrong(cert, "cert", error))?;
+    Ok(Layers::new().tls(config))
+}
+
+fn cannot_listen(what: &str, error: &ListenError) -> Failure {
+    Failure::other(format_args!("{what}: {error}")).hint("is another broker running? see --listen")
 }

@@ -1,15 +1,15 @@
 //! The command as a person or a script uses it: processes, their streams and their exit codes.
 
-use std::io::{Read, Write};
+mod support;
+
+use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use mqtt_async::{Publish, QoS, TopicName};
 use mqtt_broker::{Broker, BrokerConfig, BrokerStats};
-
-/// A test that takes longer hangs.
-const GUARD: Duration = Duration::from_secs(20);
+use support::*;
 
 /// A broker in this process, for commands that are other ones.
 struct World {
@@ -70,31 +70,6 @@ impl Drop for World {
     fn drop(&mut self) {
         self.broker.shutdown();
     }
-}
-
-fn mqtt(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mqtt"));
-    command.args(args).stdin(Stdio::null());
-    for name in ["MQTT_HOST", "MQTT_PORT", "MQTT_USERNAME", "MQTT_PASSWORD"] {
-        command.env_remove(name);
-    }
-    command
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// Waits for the end; returns the exit code and what was printed.
-fn end(child: Child) -> (Option<i32>, String) {
-    let output = child.wait_with_output().unwrap();
-    (output.status.code(), String::from_utf8(output.stdout).unwrap())
-}
-
-#[cfg(unix)]
-fn interrupt(child: &Child) {
-    let id = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
 }
 
 #[test]
@@ -233,19 +208,8 @@ fn scripts_can_tell_what_went_wrong_and_people_as_well() {
 
 #[test]
 fn a_password_is_asked_for_and_never_shown() {
-    let mut broker = mqtt(&["broker", "-l", "127.0.0.1:0", "--user", "me:sesame", "--quiet"])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = Vec::new();
-    let mut stderr_of_broker = broker.stderr.take().unwrap();
-    while !line.ends_with(b"\n") {
-        let mut byte = [0];
-        stderr_of_broker.read_exact(&mut byte).unwrap();
-        line.push(byte[0]);
-    }
-    let line = String::from_utf8(line).unwrap();
-    let port = line.trim().rsplit_once(':').unwrap().1;
+    let broker = Running::start(&["-l", "127.0.0.1:0", "--user", "me:sesame", "--quiet"], 1);
+    let port = &broker.port("mqtt");
     let publish = ["pub", "-t", "a", "-m", "b", "-q", "1", "-p", port, "-u", "me"];
     for (password, code) in [("sesame", 0), ("other", 4)] {
         for version in ["5", "3.1.1"] {
@@ -258,13 +222,7 @@ fn a_password_is_asked_for_and_never_shown() {
     }
     let help = mqtt(&["pub", "--help"]).env("MQTT_PASSWORD", "sesame").output().unwrap();
     assert!(!String::from_utf8(help.stdout).unwrap().contains("sesame"));
-    #[cfg(unix)]
-    {
-        interrupt(&broker);
-        assert!(broker.wait().unwrap().success());
-    }
-    #[cfg(not(unix))]
-    broker.kill().unwrap();
+    assert_eq!(broker.stop(), "", "it is quiet");
 }
 
 #[test]
