@@ -28,7 +28,8 @@ const REFRESH: Duration = Duration::from_millis(200);
 /// Measures a server and the way to it.
 ///
 /// The clients of one measurement run in one thread, so this measures what a client costs as well. Nothing else
-/// should run on the machine. Ctrl-C ends it early, with a report of what was measured so far.
+/// should run on the machine. Ctrl-C ends it early, with a report of what was measured so far. To a --client-id, each
+/// client appends a number of its own.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]

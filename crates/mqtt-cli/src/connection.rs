@@ -1,6 +1,8 @@
 //! A client for the time of a command.
 
+use std::collections::hash_map::RandomState;
 use std::future::Future;
+use std::hash::BuildHasher;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +40,10 @@ impl Connection {
         let version = config.session.version;
         if let Some(id) = &self.client_id {
             config.session.connect.client_id = text("--client-id", id)?;
+        } else if version == Version::V31 {
+            // No server chooses one there; it has 23 characters at most.
+            let id = format!("mqtt-{:016x}", RandomState::new().hash_one(std::process::id()));
+            config.session.connect.client_id = text("--client-id", &id)?;
         }
         // A URL with a name is for another server than the environment is, so no password of that goes there.
         let connect = &mut config.session.connect;

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mqtt_async::{Publish, Publishing, QoS, Subscription, TopicName};
+use mqtt_async::{Publish, Publishing, QoS, Subscription, Text, TopicName};
 use smol::{Executor, Timer};
 
 use super::tally::Tally;
@@ -38,10 +39,13 @@ pub(super) async fn all(
 }
 
 async fn connect(options: &Options) -> Result<Session, Failure> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
     let mut config = options.connection.config()?;
     // Two clients cannot have the same one.
-    if options.clients > 1 {
-        config.session.connect.client_id = Default::default();
+    if let Some(id) = &options.connection.client_id {
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let id = Text::new(format!("{id}-{number}")).map_err(Failure::usage)?;
+        config.session.connect.client_id = id;
     }
     options.connection.prepare(config)?.connect().await
 }
