@@ -21,6 +21,9 @@ pub(crate) struct Queue {
     acked: usize,
     acked_bytes: usize,
     lagged: u64,
+    /// How many of the first entries came on a former connection, and may come again without a word from the
+    /// server about its session: MQTT 3.1.
+    former: usize,
     /// The number of the first entry, and under which number a topic waits, for `LatestPerTopic`.
     first: u64,
     topics: HashMap<Box<[u8]>, u64>,
@@ -43,6 +46,7 @@ impl Queue {
             acked: 0,
             acked_bytes: 0,
             lagged: 0,
+            former: 0,
             first: 0,
             topics: HashMap::new(),
         }
@@ -50,6 +54,7 @@ impl Queue {
 
     /// Adds a message; what is dropped for lack of room is to be acknowledged.
     pub(crate) fn push(&mut self, mut message: Message, dropped: &mut Vec<AckId>) {
+        self.remove_former(&message.publish);
         let size = message.publish.wire_len();
         let refused = match self.bounds.overflow {
             Overflow::Block => {
@@ -113,6 +118,7 @@ impl Queue {
     pub(crate) fn pop(&mut self) -> Option<Entry> {
         let entry = self.entries.pop_front()?;
         self.first += 1;
+        self.former = self.former.saturating_sub(1);
         if self.bounds.overflow == Overflow::LatestPerTopic {
             self.topics.remove(entry.message.publish.topic_bytes());
         }
@@ -138,6 +144,7 @@ impl Queue {
     /// Without this, each loss of the connection would add them to the queue once more.
     pub(crate) fn remove_repeated(&mut self) {
         let entries = std::mem::take(&mut self.entries);
+        self.former = 0;
         self.topics.clear();
         for entry in entries {
             if entry.message.publish.qos() == QoS::AtLeastOnce {
@@ -146,6 +153,31 @@ impl Queue {
                 // No topic is there twice: nothing is dropped.
                 self.place(entry, &mut Vec::new());
             }
+        }
+    }
+
+    /// There is a new connection, whose server does not say whether it will send what waits again.
+    pub(crate) fn doubt(&mut self) {
+        self.former = self.entries.len();
+    }
+
+    /// Removes what comes again, so that losses of the connection do not make it pile up.
+    fn remove_former(&mut self, again: &PublishPacket) {
+        // Where a topic waits once, the message takes that place anyway.
+        let once = self.bounds.overflow == Overflow::LatestPerTopic;
+        if self.former == 0 || once || !again.dup() || again.qos() != QoS::AtLeastOnce {
+            return;
+        }
+        let is_same = |entry: &Entry| {
+            let publish = &entry.message.publish;
+            (publish.qos(), publish.packet_id()) == (again.qos(), again.packet_id())
+                && publish.topic_bytes() == again.topic_bytes()
+                && publish.payload_bytes() == again.payload_bytes()
+        };
+        let index = self.entries.iter().take(self.former).position(is_same);
+        if let Some(entry) = index.and_then(|index| self.entries.remove(index)) {
+            self.former -= 1;
+            self.forget(&entry);
         }
     }
 

@@ -501,7 +501,9 @@ impl Router {
     }
 
     /// There is a new connection: what the server sends again is forgotten here.
-    pub(crate) fn reconnected(&mut self, resumed: bool) {
+    ///
+    /// `in_doubt`: the server may go on with the session although it does not say so.
+    pub(crate) fn reconnected(&mut self, resumed: bool, in_doubt: bool) {
         if resumed {
             self.rest.remove_repeated();
             self.streams.values_mut().for_each(|listener| listener.queue.remove_repeated());
@@ -512,6 +514,10 @@ impl Router {
             let queues = self.streams.values().map(|listener| &listener.queue);
             let waiting: HashSet<AckId> = queues.flat_map(Queue::acks).collect();
             self.copies.retain(|ack, _| waiting.contains(ack));
+            if in_doubt {
+                self.rest.doubt();
+                self.streams.values_mut().for_each(|listener| listener.queue.doubt());
+            }
         }
     }
 

@@ -430,7 +430,7 @@ impl State {
                     woken.extend(self.slots.resolve(token, Err(TokenError::Failed(error))));
                 }
                 Event::Connected { resumed, connack } => {
-                    self.router.reconnected(resumed);
+                    self.router.reconnected(resumed, self.may_have_kept());
                     self.calling.connected(connack.response_information.as_ref());
                     match self.resubscribe {
                         Resubscribe::OnNewSession | Resubscribe::Never if resumed => {

@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::bench::{Bench, PRESENT, VERSIONS, config, lasting};
+use common::bench::{Bench, VERSIONS, config, lasting};
 use common::pipe::Shape;
 use common::server::Seen;
 use mqtt_async::{Phase, Publish, QoS, ReasonCode, TopicName, Version};
@@ -145,7 +145,7 @@ fn a_consumer_that_sleeps_keeps_its_connection_and_loses_nothing() {
 
 #[test]
 fn unacknowledged_messages_do_not_pile_up_over_reconnects() {
-    for version in PRESENT {
+    for version in VERSIONS {
         let mut bench = Bench::connected(lasting(version));
         for number in 0..10 {
             push(&bench, number, QoS::AtLeastOnce);

@@ -434,7 +434,7 @@ fn copies_are_forgotten_with_their_connection() {
         assert_eq!(all(&mut bench, &mut one), ["1", "2"]);
         reconnect(&mut bench);
         // At QoS 1 the server sends it again, to everybody; at QoS 2 two have still to take it.
-        assert_eq!(all(&mut bench, &mut one), ["1"]);
+        assert_eq!(all(&mut bench, &mut one), ["1"], "{version}");
         for (stream, expected) in [(&mut two, 0), (&mut three, 2)] {
             assert_eq!(acked(&bench), 0);
             let mut got = all(&mut bench, stream);
