@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{Subcommand, ValueEnum};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 use mqtt_async::QoS;
 use smol::stream::StreamExt;
 use smol::{Executor, Timer};
@@ -157,8 +157,9 @@ async fn show(mode: &Mode, tally: &Tally) -> Result<(), Failure> {
     if mode.options().connection.quiet {
         return std::future::pending().await;
     }
-    // Nothing is drawn where the standard error is no terminal.
-    let bar = ProgressBar::with_draw_target(Some(mode.expected()), ProgressDrawTarget::stderr());
+    // Nothing is drawn where the standard error is no terminal. At the end it goes, to leave the report alone.
+    let bar = ProgressBar::with_draw_target(Some(mode.expected()), ProgressDrawTarget::stderr())
+        .with_finish(ProgressFinish::AndClear);
     let style = "{bar:30} {percent:>3} %  {msg}  {elapsed}";
     bar.set_style(
         ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),

@@ -56,7 +56,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     if interrupts.unless(driver).await.is_some() && !settings.quiet {
         let stats = broker.stats();
         let (came, went) = (stats.messages_in, stats.messages_out);
-        anstream::eprintln!("{came} messages came in, {went} went out");
+        anstream::eprintln!("stopped: {came} messages came in, {went} went out");
     }
     Ok(())
 }

@@ -157,6 +157,19 @@ impl From<CommandError> for Failure {
     }
 }
 
+/// What is wrong with the command line: of clap's paragraphs the first, and its advice if it has some.
+impl From<clap::Error> for Failure {
+    fn from(error: clap::Error) -> Failure {
+        let text = error.to_string();
+        let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut paragraphs = text.split("\n\n");
+        let what = one_line(paragraphs.next().unwrap_or_default());
+        let advice = paragraphs.find_map(|text| text.trim().strip_prefix("tip: "));
+        let hint = advice.map_or_else(|| "see --help".to_owned(), one_line);
+        Failure::usage(what.strip_prefix("error: ").unwrap_or(&what)).hint(hint)
+    }
+}
+
 impl From<TopicError> for Failure {
     fn from(error: TopicError) -> Failure {
         Failure::usage(error)

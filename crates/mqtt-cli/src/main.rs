@@ -23,16 +23,21 @@ use failure::{EXIT_CODES, Failure};
 
 /// Publishes, subscribes, requests, responds, measures, and runs a small broker, over MQTT.
 #[derive(Debug, Parser)]
-#[command(name = "mqtt", version, about, disable_help_flag = true, disable_help_subcommand = true, after_help = EXIT_CODES)]
+#[command(name = "mqtt", version, about, after_help = EXIT_CODES)]
+#[command(disable_help_flag = true, disable_help_subcommand = true, disable_version_flag = true)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 
-    /// Prints help; `--help` of a command tells its options.
-    // Not `-h`, which is the host, as people know it from other clients.
-    #[arg(long, action = clap::ArgAction::Help, global = true)]
+    /// Prints help; that of a command tells its options.
+    // Not `-h`, which is the host, as people know it from other clients. It stands at the end.
+    #[arg(long, action = clap::ArgAction::Help, global = true, display_order = 1000)]
     help: Option<bool>,
+
+    /// Prints the version.
+    #[arg(long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -59,20 +64,29 @@ enum Command {
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        // Help goes to the standard output and is no error; a pager that was left is none either.
-        Err(error) => {
+        Err(error) if is_help(&error) => {
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            // A pager that was left is no error.
             let _ = error.print();
             return ExitCode::from(code);
         }
+        Err(error) => return failed(&Failure::from(error)),
     };
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            anstream::eprintln!("mqtt: {failure}");
-            failure.exit_code()
-        }
+        Err(failure) => failed(&failure),
     }
+}
+
+/// Tells whether somebody wants to be told how it works, if only by giving no command.
+fn is_help(error: &clap::Error) -> bool {
+    let without = clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    !error.use_stderr() || error.kind() == without
+}
+
+fn failed(failure: &Failure) -> ExitCode {
+    anstream::eprintln!("mqtt: {failure}");
+    failure.exit_code()
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {

@@ -197,11 +197,15 @@ fn scripts_can_tell_what_went_wrong_and_people_as_well() {
         (&["pub", "-t", "a", "-m", "b", "-V", "3.1.1", "--content-type", "c"], 2, "MQTT 5.0"),
         (&["pub", "-t", "a", "-m", "b", "-V", "3.1.1", "-P", "c"], 2, "--username"),
         (&["nonsense"], 2, "nonsense"),
+        (&["pubb"], 2, "'pub')"),
+        (&["sub"], 2, "--topic <FILTER> (see --help)"),
+        (&["sub", "-t", "a", "-q", "3"], 2, "a QoS is 0, 1 or 2"),
     ] {
         let output = world.run(args);
         let text = stderr(&output);
         assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
         assert!(text.contains(says), "{args:?}: {text}");
+        assert!(text.starts_with("mqtt: ") && text.matches('\n').count() == 1, "{text}");
         assert_eq!(output.stdout, b"", "{args:?}");
     }
 }
@@ -343,6 +347,20 @@ fn a_measurement_counts_everything_and_is_drawn() {
         "{text}"
     );
     assert_eq!(world.run(&["bench", "publish", "-n", "0"]).status.code(), Some(2));
+}
+
+#[cfg(unix)]
+#[test]
+fn the_clients_of_a_measurement_say_goodbye() {
+    let broker = Running::start(&["-l", "127.0.0.1:0"], 1);
+    let port = broker.port("mqtt");
+    for mode in ["publish", "subscribe", "roundtrip", "connections"] {
+        let bench = ["bench", mode, "-c", "3", "-n", "20", "-p", &port];
+        assert!(mqtt(&bench).output().unwrap().status.success(), "{mode}");
+    }
+    let said = broker.stop();
+    // Three each, and the one that publishes to the subscribers.
+    assert_eq!(said.matches("the peer disconnected").count(), 13, "{said}");
 }
 
 #[test]

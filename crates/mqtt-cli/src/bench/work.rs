@@ -50,6 +50,11 @@ async fn connect(options: &Options) -> Result<Session, Failure> {
     options.connection.prepare(config)?.connect().await
 }
 
+/// Says goodbye. What was measured stands, so nothing can go wrong any more.
+async fn leave(session: Session) {
+    let _ = session.client.disconnect().await;
+}
+
 async fn connections(options: &Options, tally: &Tally) -> Result<(), Failure> {
     let mut sessions = Vec::new();
     tally.start();
@@ -57,6 +62,9 @@ async fn connections(options: &Options, tally: &Tally) -> Result<(), Failure> {
         let began = Instant::now();
         sessions.push(connect(options).await?);
         tally.record(began);
+    }
+    for session in sessions {
+        leave(session).await;
     }
     Ok(())
 }
@@ -99,6 +107,7 @@ async fn publish(
             while !waiting.is_empty() {
                 answered(&mut waiting, &tally).await?;
             }
+            leave(session).await;
             Ok(())
         });
     }
@@ -159,6 +168,7 @@ async fn roundtrip(
                 }
                 tally.record(began);
             }
+            leave(session).await;
             Ok(())
         });
     }
@@ -188,7 +198,7 @@ async fn subscribe(
                     tally.record(began);
                 }
             }
-            drop(session);
+            leave(session).await;
             Ok(())
         });
     }
@@ -208,6 +218,7 @@ async fn subscribe(
         for publishing in waiting {
             publishing.await?;
         }
+        leave(publisher).await;
         Ok::<(), Failure>(())
     });
     // At QoS 0 some may be lost, and nobody would ever say so.
