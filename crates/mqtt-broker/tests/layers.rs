@@ -58,7 +58,7 @@ fn timed(config: BrokerConfig, body: impl AsyncFn(Broker, Manual)) {
     guard(async {
         let time = Manual::new();
         let (broker, driver) = Broker::with_timer(config, time.clone());
-        let _driver = smol::spawn(driver);
+        let _driver = smol::spawn(Watched(driver));
         body(broker, time).await;
     });
 }

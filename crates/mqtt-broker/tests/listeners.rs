@@ -20,7 +20,7 @@ fn config(version: Version) -> ClientConfig {
 fn timeless(config: BrokerConfig, body: impl AsyncFn(Broker)) {
     guard(async {
         let (broker, driver) = Broker::with_timer(config, Manual::new());
-        let _driver = smol::spawn(driver);
+        let _driver = smol::spawn(Watched(driver));
         body(broker).await;
     });
 }

@@ -175,7 +175,7 @@ fn published_from_other_threads() {
 fn the_last_words_arrive_although_the_client_goes_on_writing() {
     guard(async {
         let (broker, driver) = Broker::new(BrokerConfig::default());
-        let _driver = smol::spawn(driver);
+        let _driver = smol::spawn(Watched(driver));
         let address = broker.listen("127.0.0.1:0").unwrap();
         for _ in 0..20 {
             let mut client = Peer::connect(config(Version::V5, "client"), tcp(address).await).await;
@@ -184,7 +184,9 @@ fn the_last_words_arrive_although_the_client_goes_on_writing() {
             let mut bytes = vec![0; 200_000];
             bytes[..2].copy_from_slice(&[0xC1, 0x00]);
             futures_lite::AsyncWriteExt::write_all(&mut client.stream, &bytes).await.unwrap();
-            smol::Timer::after(Duration::from_millis(5)).await;
+            // The broker reads it all away, up to its end, before it closes: now it has closed.
+            client.stream.shutdown(std::net::Shutdown::Write).unwrap();
+            until(&broker, |stats| stats.connections == 0).await;
             assert_eq!(client.disconnected().await, Some(ReasonCode::MALFORMED_PACKET));
         }
     });

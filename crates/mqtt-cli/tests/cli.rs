@@ -1,15 +1,18 @@
 //! The command as a person or a script uses it: processes, their streams and their exit codes.
 
 mod support;
+#[path = "../../mqtt-broker/tests/support/watched.rs"]
+mod watched;
 
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::task::Poll;
 
 use mqtt_async::{Publish, QoS, TopicName};
 use mqtt_broker::{Broker, BrokerConfig, BrokerStats};
 use support::*;
+use watched::Watched;
 
 /// A broker in this process, for commands that are other ones.
 struct World {
@@ -21,7 +24,7 @@ impl World {
     fn new() -> World {
         let (broker, driver) = Broker::new(BrokerConfig::default());
         let address = broker.listen("127.0.0.1:0").unwrap();
-        std::thread::spawn(move || smol::block_on(driver));
+        std::thread::spawn(move || smol::block_on(Watched(driver)));
         World { broker, address }
     }
 
@@ -57,12 +60,16 @@ impl World {
         child
     }
 
+    /// Waits until the broker has come so far.
     fn until(&self, condition: impl Fn(&BrokerStats) -> bool) {
-        let since = Instant::now();
-        while !condition(&self.broker.stats()) {
-            assert!(since.elapsed() < GUARD, "the test hangs");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let reached = std::future::poll_fn(|cx| {
+            watched::wake_after_step(cx.waker());
+            if condition(&self.broker.stats()) { Poll::Ready(()) } else { Poll::Pending }
+        });
+        smol::block_on(smol::future::or(reached, async {
+            smol::Timer::after(GUARD).await;
+            panic!("the test hangs")
+        }));
     }
 }
 

@@ -2,7 +2,7 @@
 #![allow(dead_code, unused_imports, reason = "not every test file uses all of it")]
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use futures_lite::{AsyncReadExt, AsyncWriteExt, future};
-use mqtt_broker::{Broker, BrokerConfig, BrokerStats, Clock, Driver, Timer};
+use mqtt_broker::{Broker, BrokerConfig, BrokerStats, Clock, Timer};
 use mqtt_proto::{
     AckId, Client, ClientConfig, CloseReason, ConnAck, Connect, Event, Publish, PublishPacket, QoS,
     ReasonCode, Session, Subscribe, SubscriptionOptions, Text, Token, TopicFilter, TopicName,
@@ -18,8 +18,10 @@ use mqtt_proto::{
 };
 
 mod pipe;
+mod watched;
 
 pub(crate) use pipe::{Pipe, pipe};
+pub(crate) use watched::Watched;
 
 pub(crate) const BOTH: [Version; 2] = [Version::V311, Version::V5];
 pub(crate) const ALL: [Version; 3] = [Version::V31, Version::V311, Version::V5];
@@ -105,14 +107,14 @@ pub(crate) fn scenario_with(versions: &[Version], config: BrokerConfig, body: im
 }
 
 impl World {
-    pub(crate) fn new(version: Version, config: BrokerConfig) -> (World, Driver) {
+    pub(crate) fn new(version: Version, config: BrokerConfig) -> (World, Watched) {
         let time = Manual::new();
         let (broker, driver) = Broker::with_timer(config, time.clone());
-        (World { broker, time, version }, driver)
+        (World { broker, time, version }, Watched(driver))
     }
 
     /// Runs the broker until the body ends.
-    pub(crate) async fn run<T>(&self, driver: Driver, body: impl Future<Output = T>) -> T {
+    pub(crate) async fn run<T>(&self, driver: Watched, body: impl Future<Output = T>) -> T {
         let ends = async {
             driver.await;
             future::pending().await
@@ -169,11 +171,13 @@ impl World {
     }
 }
 
-/// Waits until the broker has come so far.
+/// Waits until the broker, whose driver is [`Watched`], has come so far.
 pub(crate) async fn until(broker: &Broker, condition: impl Fn(&BrokerStats) -> bool) {
-    while !condition(&broker.stats()) {
-        smol::Timer::after(Duration::from_millis(1)).await;
-    }
+    poll_fn(|cx| {
+        watched::wake_after_step(cx.waker());
+        if condition(&broker.stats()) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
 }
 
 pub(crate) fn message(topic: &str, payload: &str) -> Publish {
