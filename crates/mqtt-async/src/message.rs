@@ -173,6 +173,7 @@ impl Messages {
         Some(hand_over(shared, entry, shared.manual_ack))
     }
 
+    #[inline]
     fn poll(&mut self, cx: &Context<'_>) -> Poll<Option<Message>> {
         let Messages { handle, key } = self;
         let shared = handle.shared();
@@ -195,6 +196,7 @@ impl Messages {
     }
 }
 
+#[inline]
 fn hand_over(shared: &Arc<Shared>, entry: crate::queue::Entry, manual_ack: bool) -> Message {
     let ack = entry.message.ack.filter(|_| manual_ack);
     Message {

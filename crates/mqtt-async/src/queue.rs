@@ -53,6 +53,7 @@ impl Queue {
     }
 
     /// Adds a message; what is dropped for lack of room is to be acknowledged.
+    #[inline]
     pub(crate) fn push(&mut self, mut message: Message, dropped: &mut Vec<AckId>) {
         self.remove_former(&message.publish);
         let size = message.publish.wire_len();
@@ -99,6 +100,7 @@ impl Queue {
     }
 
     /// Puts an entry to the end, or to where a message of its topic waits.
+    #[inline]
     fn place(&mut self, entry: Entry, dropped: &mut Vec<AckId>) {
         if self.bounds.overflow == Overflow::LatestPerTopic {
             let topic = entry.message.publish.topic_bytes();
@@ -115,6 +117,7 @@ impl Queue {
         self.entries.push_back(entry);
     }
 
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<Entry> {
         let entry = self.entries.pop_front()?;
         self.first += 1;
@@ -130,6 +133,7 @@ impl Queue {
         Some(entry)
     }
 
+    #[inline]
     fn forget(&mut self, entry: &Entry) {
         let size = entry.message.publish.wire_len();
         self.bytes -= size;
@@ -204,6 +208,7 @@ impl Queue {
 
 impl Entry {
     /// Returns the packet for the application: small ones share no memory with what was read.
+    #[inline]
     pub(crate) fn into_packet(self, copy_up_to: usize) -> PublishPacket {
         let packet = self.message.publish;
         if self.owned || packet.wire_len() > copy_up_to { packet } else { packet.into_owned() }

@@ -206,7 +206,22 @@ impl Router {
     }
 
     /// Gives a message to whom it concerns; tells whether that is the queue of `messages()`.
+    #[inline]
     pub(crate) fn deliver(
+        &mut self,
+        message: Message,
+        session: &mut Session<Client>,
+        woken: &mut Vec<Waker>,
+    ) -> bool {
+        if self.streams.is_empty() {
+            self.rest.push(message, &mut self.dropped);
+            self.acknowledge_dropped(session);
+            return true;
+        }
+        self.deliver_to_streams(message, session, woken)
+    }
+
+    fn deliver_to_streams(
         &mut self,
         message: Message,
         session: &mut Session<Client>,
@@ -243,9 +258,6 @@ impl Router {
     /// Finds the streams of a message: by its identifiers if these say something, else by its topic.
     fn find_targets(&mut self, publish: &PublishPacket) {
         self.targets.clear();
-        if self.streams.is_empty() {
-            return;
-        }
         let topic = publish.topic_bytes();
         if !self.identifiers.is_empty() {
             for property in publish.properties() {
@@ -268,7 +280,11 @@ impl Router {
         self.targets.dedup();
     }
 
+    #[inline]
     fn acknowledge_dropped(&mut self, session: &mut Session<Client>) {
+        if self.dropped.is_empty() {
+            return;
+        }
         let mut dropped = std::mem::take(&mut self.dropped);
         for ack in dropped.drain(..) {
             self.forgo(session, ack, ReasonCode::SUCCESS);
@@ -306,6 +322,7 @@ impl Router {
     }
 
     /// Takes the next message of a stream, or of `messages()`.
+    #[inline]
     pub(crate) fn pop(&mut self, stream: Option<u64>) -> Option<Entry> {
         match stream {
             Some(stream) => self.streams.get_mut(&stream)?.queue.pop(),

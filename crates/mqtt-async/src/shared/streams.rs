@@ -42,6 +42,7 @@ impl State {
     }
 
     /// Takes the next message out of a queue: here it is acknowledged.
+    #[inline]
     pub(crate) fn take(&mut self, stream: Option<u64>, manual_ack: bool) -> Option<Entry> {
         let entry = self.router.pop(stream)?;
         if let Some(ack) = entry.message.ack.filter(|_| !manual_ack) {
