@@ -388,19 +388,16 @@ impl State {
                     self.loans.end(token);
                     woken.extend(self.slots.received(token, reason));
                 }
+                Event::Published { token, reason, properties } if reason.is_error() => {
+                    self.loans.end(token);
+                    self.counts.rejected += 1;
+                    let rejected = Err(rejected(vec![reason], properties));
+                    woken.extend(self.slots.resolve(token, rejected));
+                }
                 Event::Published { token, reason, properties } => {
                     self.loans.end(token);
-                    let result = match reason.is_error() {
-                        false => {
-                            self.counts.acked += 1;
-                            Ok(Answer::Published(reason, properties))
-                        }
-                        true => {
-                            self.counts.rejected += 1;
-                            Err(rejected(vec![reason], properties))
-                        }
-                    };
-                    woken.extend(self.slots.resolve(token, result));
+                    self.counts.acked += 1;
+                    woken.extend(self.slots.published(token, reason, properties));
                 }
                 Event::Subscribed { token, ack } => {
                     let late = self.subscriptions.answered(token, &ack.reasons);

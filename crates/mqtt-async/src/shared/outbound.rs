@@ -42,9 +42,14 @@ struct After {
 }
 
 impl After {
+    #[inline]
     fn run(self) {
-        drop(self.replaced);
-        self.woken.into_iter().for_each(Waker::wake);
+        let After { woken, replaced } = self;
+        drop(replaced);
+        // Nearly always there is none.
+        if !woken.is_empty() {
+            woken.into_iter().for_each(Waker::wake);
+        }
     }
 }
 

@@ -171,8 +171,27 @@ impl Slots {
         mem::take(&mut self.outcomes)
     }
 
-    /// Notes the outcome, if somebody may still ask; returns who waits for it.
+    /// Notes that the server has taken a message, if somebody may still ask; returns who waits for it.
     #[inline]
+    pub(crate) fn published(
+        &mut self,
+        token: Token,
+        reason: ReasonCode,
+        properties: AckProperties,
+    ) -> Option<Waker> {
+        if let Some(bit) = bit(reason)
+            && properties.is_empty()
+            && self.requests.is_empty()
+        {
+            // What nearly all come to: nothing but a bit is moved.
+            let Slots { pages, kept, .. } = self;
+            let before = pages.close_with(token, |mark| set(mark, bit, kept, token))?;
+            return before.and_then(Kept::into_waker);
+        }
+        self.resolve(token, Ok(Answer::Published(reason, properties)))
+    }
+
+    /// Notes the outcome, if somebody may still ask; returns who waits for it.
     pub(crate) fn resolve(
         &mut self,
         token: Token,
@@ -264,6 +283,7 @@ impl Slots {
 }
 
 /// Sets a bit, by which the outcome is known; returns who waited for it.
+#[inline]
 fn set(mark: &AtomicU8, bit: u8, kept: &mut Numbered<Kept>, token: Token) -> Option<Kept> {
     if mark.load(Ordering::Relaxed) & bits::DROPPED != 0 {
         // Whoever dropped it takes out what is kept.

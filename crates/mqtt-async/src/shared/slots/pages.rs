@@ -99,19 +99,34 @@ impl Pages {
     }
 
     /// The token has its outcome.
-    #[inline]
     pub(super) fn close(&mut self, token: Token) {
+        self.close_with(token, |_| ());
+    }
+
+    /// The token gets its outcome, unless it has one: `set` notes it.
+    #[inline]
+    pub(super) fn close_with<T>(
+        &mut self,
+        token: Token,
+        set: impl FnOnce(&AtomicU8) -> T,
+    ) -> Option<T> {
         let (number, bit) = place(token);
-        if let Some(leaf) = self.newest.as_mut().filter(|leaf| leaf.number == number) {
-            leaf.open &= !bit;
-        } else if let Some(leaf) = self.others.get_mut(&number) {
-            leaf.open &= !bit;
-            if leaf.open == 0
-                && let Some(leaf) = self.others.remove(&number)
-            {
-                self.keep(leaf.page);
-            }
+        let (leaf, is_newest) = match &mut self.newest {
+            Some(leaf) if leaf.number == number => (leaf, true),
+            _ => (self.others.get_mut(&number)?, false),
+        };
+        if leaf.open & bit == 0 {
+            return None;
         }
+        let noted = set(leaf.page.mark(token));
+        leaf.open &= !bit;
+        if leaf.open == 0
+            && !is_newest
+            && let Some(leaf) = self.others.remove(&number)
+        {
+            self.keep(leaf.page);
+        }
+        Some(noted)
     }
 
     /// Keeps a page for later.
