@@ -12,7 +12,7 @@ use rustix::thread::CpuSet;
 
 use crate::load::{Load, Measured, Mode};
 use crate::measure::{self, Options, Row, Spread};
-use crate::sink;
+use crate::{plot, sink};
 
 mod endpoint;
 mod mqtt5;
@@ -251,6 +251,13 @@ fn run(name: &str, server: &Server, options: &Options, modes: &[Mode]) -> io::Re
         }
     }
     measure::report(&format!("{name}-processor"), &processor, &left_out)?;
+    for version in ["v311", "v5"] {
+        let rows: Vec<_> = processor.iter().filter(|row| row.case.starts_with(version)).collect();
+        if !rows.is_empty() {
+            let title = "microseconds of processor time for each message, logarithmic";
+            plot::bars(&format!("{name}-{version}"), title, &rows)?;
+        }
+    }
     measure::report(&format!("{name}-time"), &time, &[])?;
     measure::report(&format!("{name}-round-trip-p50"), &p50, &[])?;
     measure::report(&format!("{name}-round-trip-p99"), &p99, &[])

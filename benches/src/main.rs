@@ -4,15 +4,16 @@ use std::error::Error;
 use std::{env, io};
 
 use mqtt_benches::measure::{Options, bench};
-use mqtt_benches::{client, codec, session};
+use mqtt_benches::{client, codec, growth, router, session};
 
-const USAGE: &str =
-    "usage: benches [codec | session | client | all] [--rounds N] [--only PART OF A CASE'S NAME]";
+const USAGE: &str = "usage: benches [codec | session | router | growth | client | all] [--rounds N] [--only PART OF A CASE'S NAME]";
 
 /// Each measurement by its name.
 const BENCHES: &[(&str, fn(&Options) -> io::Result<()>)] = &[
     ("codec", |options| bench("codec", codec::cases(), options).map(drop)),
     ("session", |options| bench("session", session::cases(), options).map(drop)),
+    ("router", |options| bench("router", router::cases(), options).map(drop)),
+    ("growth", growth::bench),
     ("client", |options| {
         client::bench(&Options { rounds: options.rounds.min(7), ..options.clone() })
     }),

@@ -5,119 +5,24 @@
 
 use std::cell::Cell;
 use std::future::Future;
-use std::io::{self, IoSlice, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, IoSlice};
+use std::net::TcpStream;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
 use futures_io::{AsyncRead, AsyncWrite};
 use mqtt_async::{Client, Config, Connector, PublishError, QoS, TopicName, Version};
+use mqtt_benches::memory::Memory;
+use mqtt_benches::sink;
 
 /// How many messages wait for their answer at most.
 const WINDOW: usize = 100;
 
 /// Calls of the transport that would be system calls.
 static CALLS: AtomicU64 = AtomicU64::new(0);
-
-/// Frames what comes, and acknowledges it.
-#[derive(Default)]
-struct Sink {
-    partial: Vec<u8>,
-}
-
-impl Sink {
-    fn take(&mut self, bytes: &[u8], answers: &mut Vec<u8>) {
-        if self.partial.is_empty() {
-            let taken = frames(bytes, answers);
-            self.partial.extend_from_slice(&bytes[taken..]);
-        } else {
-            self.partial.extend_from_slice(bytes);
-            let taken = frames(&self.partial, answers);
-            self.partial.drain(..taken);
-        }
-    }
-}
-
-/// Answers all whole packets; returns how many bytes these take.
-fn frames(bytes: &[u8], answers: &mut Vec<u8>) -> usize {
-    let mut at = 0;
-    while let [first, rest @ ..] = &bytes[at..] {
-        let (mut length, mut digits) = (0, 0);
-        let whole = loop {
-            let Some(digit) = rest.get(digits) else { return at };
-            length |= usize::from(digit & 0x7F) << (7 * digits);
-            digits += 1;
-            if digit & 0x80 == 0 {
-                break digits + length;
-            }
-        };
-        let Some(body) = rest.get(digits..whole) else { return at };
-        match first {
-            0x10..=0x1F => answers.extend([0x20, 2, 0, 0]),
-            0x32..=0x35 => {
-                let topic = usize::from(u16::from_be_bytes([body[0], body[1]]));
-                let answer = if first & 0b0100 == 0 { 0x40 } else { 0x50 };
-                answers.extend([answer, 2, body[2 + topic], body[3 + topic]]);
-            }
-            0x60..=0x6F => answers.extend([0x70, 2, body[0], body[1]]),
-            0xC0..=0xCF => answers.extend([0xD0, 0]),
-            _ => {}
-        }
-        at += 1 + whole;
-    }
-    at
-}
-
-/// A transport that is the sink itself.
-#[derive(Default)]
-struct Memory {
-    sink: Sink,
-    answers: Vec<u8>,
-    reader: Option<Waker>,
-}
-
-impl AsyncRead for Memory {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        if self.answers.is_empty() {
-            self.reader = Some(cx.waker().clone());
-            return Poll::Pending;
-        }
-        let count = self.answers.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&self.answers[..count]);
-        self.answers.drain(..count);
-        Poll::Ready(Ok(count))
-    }
-}
-
-impl AsyncWrite for Memory {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        this.sink.take(bytes, &mut this.answers);
-        if !this.answers.is_empty() {
-            this.reader.take().into_iter().for_each(Waker::wake);
-        }
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
 
 /// Counts the calls of a transport.
 struct Counted<Io>(Io);
@@ -158,30 +63,6 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Counted<Io> {
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_close(cx)
-    }
-}
-
-/// Listens on a port of its own, and acknowledges what comes.
-fn listen() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || serve(stream));
-        }
-    });
-    port
-}
-
-fn serve(mut stream: TcpStream) {
-    stream.set_nodelay(true).expect("an option of the socket");
-    let (mut block, mut answers, mut sink) = (vec![0; 256 * 1024], Vec::new(), Sink::default());
-    while let Ok(count @ 1..) = stream.read(&mut block) {
-        sink.take(&block[..count], &mut answers);
-        if stream.write_all(&answers).is_err() {
-            return;
-        }
-        answers.clear();
     }
 }
 
@@ -290,7 +171,7 @@ where
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let share = std::env::var("SHARE").ok().and_then(|share| share.parse().ok()).unwrap_or(1);
-    let port = listen();
+    let port = sink::listen().expect("a port");
     for case in CASES {
         for transport in ["memory", "tcp"] {
             let name = format!("{}/{transport}", case.name);
