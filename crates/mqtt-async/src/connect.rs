@@ -18,6 +18,8 @@ mod race;
 mod servers;
 #[cfg(feature = "async-io")]
 mod socket;
+#[cfg(feature = "srv")]
+mod srv;
 #[cfg(feature = "async-io")]
 mod tcp;
 #[cfg(feature = "tls")]
@@ -45,6 +47,8 @@ pub use race::AddressErrors;
 pub use servers::Servers;
 #[cfg(feature = "async-io")]
 pub use socket::Socket;
+#[cfg(feature = "srv")]
+pub use srv::{Srv, SrvError};
 #[cfg(feature = "async-io")]
 pub use tcp::{Tcp, TcpStream};
 #[cfg(feature = "tls")]
@@ -136,6 +140,18 @@ where
     fn connect(&mut self, _: &Progress) -> Connecting {
         self()
     }
+}
+
+/// Has a thread look something up that blocks.
+#[cfg(any(feature = "async-io", feature = "srv"))]
+async fn in_thread<T: Send + 'static>(
+    look_up: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let (giver, answer) = crate::answer::answer();
+    let thread = std::thread::Builder::new().name("mqtt-resolve".into());
+    thread.spawn(move || giver.give(look_up()))?;
+    let gone = || Err(io::Error::other("the thread that looked the name up has ended"));
+    answer.await.unwrap_or_else(gone)
 }
 
 /// Tells whether a peer that was spoken to has closed the connection instead of answering.

@@ -50,10 +50,11 @@
 //!   `tls-platform-verifier` and `tls-webpki-roots` are whom it trusts.
 //! - `websocket`: `WebSocket`, a layer around any connector.
 //! - `proxy`: `Proxied`, a layer around any connector, for HTTP CONNECT and SOCKS 5.
+//! - `srv`: `Srv`, a layer around any connector, which looks SRV records up.
 //! - `url`: `Url` and `Client::connect`, for all transports that are enabled.
 #![cfg_attr(not(feature = "async-io"), allow(rustdoc::broken_intra_doc_links))]
 
-#[cfg(any(feature = "async-io", feature = "file-store"))]
+#[cfg(any(feature = "async-io", feature = "file-store", feature = "srv"))]
 mod answer;
 mod auth;
 pub mod blocking;
@@ -110,6 +111,8 @@ pub use crate::connect::{AddressErrors, TcpOptions};
 pub use crate::connect::{Proxied, Proxy, ProxyError};
 #[cfg(feature = "async-io")]
 pub use crate::connect::{Socket, Tcp, TcpStream};
+#[cfg(feature = "srv")]
+pub use crate::connect::{Srv, SrvError};
 #[cfg(feature = "tls")]
 pub use crate::connect::{Tls, TlsConfig, TlsError, TlsStream};
 #[cfg(all(unix, feature = "async-io"))]

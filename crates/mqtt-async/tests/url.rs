@@ -1,11 +1,18 @@
 //! URLs: what they say, what is wrong with them, and that they tell no secrets.
-#![cfg(all(feature = "url", feature = "async-io", feature = "tls-ring", feature = "websocket"))]
+#![cfg(all(
+    feature = "url",
+    feature = "async-io",
+    feature = "srv",
+    feature = "tls-ring",
+    feature = "tokio",
+    feature = "websocket"
+))]
 
 use std::time::Duration;
 
 use mqtt_async::{
-    Address, AnyConnector, Client, Connector, Servers, Tcp, Tls, TlsConfig, Url, UrlError, UrlPart,
-    Version, WebSocket,
+    Address, AnyConnector, Client, Connector, Servers, SrvError, Tcp, Tls, TlsConfig, Url,
+    UrlError, UrlPart, Version, WebSocket,
 };
 
 fn address(url: &str) -> Option<Address> {
@@ -118,6 +125,9 @@ fn a_bad_url_names_the_part_that_is_wrong() {
         ("mqtt://h?session_expiry=1&version=3.1.1", option("session_expiry")),
         ("mqtt://h?connect_timeout=1.5", option("connect_timeout")),
         ("mqtt://h?clean_start=yes", option("clean_start")),
+        ("mqtt://h?srv=1", option("srv")),
+        ("ws://h?srv=true", option("srv")),
+        ("unix:///s?srv=true", option("srv")),
         ("mqtt://h?client_id=%FF", option("client_id")),
         (&long, option("client_id")),
         ("mqtt://h?client_id=a&client_id=b", option("client_id")),
@@ -159,6 +169,22 @@ fn no_password_is_shown() {
     ] {
         let error = Url::new(url).unwrap_err();
         assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+    }
+}
+
+#[test]
+fn a_url_may_have_its_host_looked_up() {
+    // A domain that has no room for the service before it, so that nobody is asked.
+    let domain = vec!["x".repeat(62); 4].join(".");
+    for (scheme, service) in [("mqtt", "_mqtt._tcp"), ("mqtts", "_secure-mqtt._tcp")] {
+        let url = Url::new(&format!("{scheme}://{domain}?srv=true")).unwrap();
+        for mut connector in [url.connector().unwrap(), url.tokio_connector().unwrap()] {
+            let connecting = connector.connect(&mqtt_async::Progress::default());
+            let error = async_io::block_on(connecting).map(drop).unwrap_err();
+            let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<SrvError>());
+            let Some(SrvError::Name(name)) = inner else { panic!("{error:?}") };
+            assert_eq!(*name, format!("{service}.{domain}"));
+        }
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) struct Transport {
     port: Option<u16>,
 
     /// All in one, as mqtts://name@host:8883?client_id=x; also with mqtt, ws, wss and unix, and with version,
-    /// keep_alive, clean_start, session_expiry, connect_timeout, ca, cert, key, server_name, alpn, proxy.
+    /// keep_alive, clean_start, session_expiry, connect_timeout, ca, cert, key, server_name, alpn, proxy, srv.
     #[arg(display_order = 2, long, value_name = "URL", conflicts_with_all = ["host", "port", "unix", "bind", "tls", "ws"])]
     url: Option<String>,
 

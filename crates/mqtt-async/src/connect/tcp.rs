@@ -4,14 +4,12 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
-use std::thread;
 
 use async_io::Async;
 use socket2::SockRef;
 
 use super::socket::Socket;
-use super::{Address, Connector, Target, TcpOptions, dial};
-use crate::answer::answer;
+use super::{Address, Connector, Target, TcpOptions, dial, in_thread};
 use crate::stage::{ConnectStage, Progress};
 
 /// Connects over TCP, under any executor.
@@ -94,12 +92,8 @@ async fn resolve(target: Address) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = target.host().parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, target.port())]);
     }
-    let (giver, answer) = answer();
-    thread::Builder::new().name("mqtt-resolve".into()).spawn(move || {
-        giver.give((target.host(), target.port()).to_socket_addrs().map(Iterator::collect));
-    })?;
-    let gone = || Err(io::Error::other("the thread that looked the name up has ended"));
-    answer.await.unwrap_or_else(gone)
+    let look_up = move || Ok((target.host(), target.port()).to_socket_addrs()?.collect());
+    in_thread(look_up).await
 }
 
 async fn attempt(

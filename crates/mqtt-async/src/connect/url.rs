@@ -51,6 +51,7 @@ pub(super) use parse::{address, credentials, split_scheme, split_user};
 /// | `cert`, `key` | files with certificate and key of this client | none |
 /// | `server_name` | the name that the server's certificate must have | the host |
 /// | `proxy` | the URL of a [`Proxy`](crate::Proxy) (feature `proxy`): `proxy=socks5h://localhost:1080` | none |
+/// | `srv` | `true`: the host is a domain whose SRV records say where its servers are ([`Srv`](crate::Srv), feature `srv`); for `mqtt` and `mqtts` | `false` |
 /// | `alpn` | an application protocol to offer; more than once for several | none |
 ///
 /// Neither `Debug` nor `Display` nor an error shows a user name or password.
@@ -103,6 +104,8 @@ struct Options {
     connect_timeout: Option<Duration>,
     #[cfg(feature = "proxy")]
     proxy: Option<super::Proxy>,
+    #[cfg(feature = "srv")]
+    srv: bool,
     #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "what is read is not used"))]
     tls: TlsOptions,
 }
@@ -192,13 +195,9 @@ impl Url {
     #[cfg(feature = "async-io")]
     pub fn connector(&self) -> Result<AnyConnector, UrlError> {
         match &self.place {
-            Place::Host(address) => {
-                let tcp = super::Tcp::new(address.host(), address.port());
-                #[cfg(feature = "proxy")]
-                if let Some(proxy) = self.options.proxy.clone() {
-                    return self.layers(AnyConnector::new(tcp.via(proxy)));
-                }
-                self.layers(AnyConnector::new(tcp))
+            Place::Host(server) => {
+                let tcp = |to: &Address| super::Tcp::new(to.host(), to.port());
+                self.over(tcp, server)
             }
             #[cfg(unix)]
             Place::Socket(path) => Ok(AnyConnector::new(super::Unix::new(path))),
@@ -215,13 +214,9 @@ impl Url {
     #[cfg(feature = "tokio")]
     pub fn tokio_connector(&self) -> Result<AnyConnector, UrlError> {
         match &self.place {
-            Place::Host(address) => {
-                let tcp = crate::tokio::TokioTcp::new(address.host(), address.port());
-                #[cfg(feature = "proxy")]
-                if let Some(proxy) = self.options.proxy.clone() {
-                    return self.layers(AnyConnector::new(tcp.via(proxy)));
-                }
-                self.layers(AnyConnector::new(tcp))
+            Place::Host(server) => {
+                let tcp = |to: &Address| crate::tokio::TokioTcp::new(to.host(), to.port());
+                self.over(tcp, server)
             }
             #[cfg(unix)]
             Place::Socket(path) => Ok(AnyConnector::new(crate::tokio::TokioUnix::new(path))),

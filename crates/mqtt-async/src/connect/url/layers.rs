@@ -2,8 +2,45 @@
 
 use super::{Url, UrlError};
 use crate::connect::AnyConnector;
+#[cfg(any(feature = "async-io", feature = "tokio"))]
+use crate::connect::{Address, Connector};
 
 impl Url {
+    /// Returns the layers of this URL around sockets to its server, or to its proxy.
+    #[cfg(any(feature = "async-io", feature = "tokio"))]
+    pub(super) fn over<C>(
+        &self,
+        tcp: impl FnOnce(&Address) -> C,
+        server: &Address,
+    ) -> Result<AnyConnector, UrlError>
+    where
+        C: Connector<Io: Send, Connecting: Send> + Clone + Send + 'static,
+    {
+        #[cfg(feature = "proxy")]
+        if let Some(proxy) = self.options.proxy.clone() {
+            let to_proxy = tcp(proxy.address());
+            let proxied = crate::connect::Proxied::new(to_proxy, proxy, server.clone());
+            return self.layers(self.looked_up(proxied));
+        }
+        self.layers(self.looked_up(tcp(server)))
+    }
+
+    #[cfg(any(feature = "async-io", feature = "tokio"))]
+    fn looked_up<C>(&self, connector: C) -> AnyConnector
+    where
+        C: Connector<Io: Send, Connecting: Send> + Clone + Send + 'static,
+    {
+        #[cfg(feature = "srv")]
+        if self.options.srv {
+            use crate::connect::Srv;
+            return AnyConnector::new(match self.scheme.has_tls() {
+                true => Srv::secure_mqtt(connector),
+                false => Srv::mqtt(connector),
+            });
+        }
+        AnyConnector::new(connector)
+    }
+
     /// Returns the layers of this URL, TLS and WebSocket, around a connector to its host: one that makes
     /// streams of your own. Files are read now.
     ///

@@ -135,6 +135,8 @@ fn options(query: &str, scheme: Scheme) -> Result<Options, UrlError> {
         connect_timeout: None,
         #[cfg(feature = "proxy")]
         proxy: None,
+        #[cfg(feature = "srv")]
+        srv: false,
         tls: TlsOptions::default(),
     };
     let tls = &mut options.tls;
@@ -162,11 +164,11 @@ fn options(query: &str, scheme: Scheme) -> Result<Options, UrlError> {
                 let seconds: u32 = number(part(), value)?;
                 options.connect_timeout = Some(Duration::from_secs(seconds.into()));
             }
-            "clean_start" => {
-                let parsed = value.parse();
-                let error = UrlError::part(part(), "is neither true nor false");
-                options.clean_start = Some(parsed.map_err(|_| error)?);
-            }
+            "clean_start" => options.clean_start = Some(truth(part(), value)?),
+            #[cfg(feature = "srv")]
+            "srv" => options.srv = truth(part(), value)?,
+            #[cfg(not(feature = "srv"))]
+            "srv" => return Err(UrlError::part(part(), "needs the feature `srv`")),
             #[cfg(feature = "proxy")]
             "proxy" => {
                 let proxy = crate::connect::Proxy::new(&decode(part(), value)?);
@@ -194,6 +196,9 @@ fn options(query: &str, scheme: Scheme) -> Result<Options, UrlError> {
         if name == "proxy" && scheme == Scheme::Unix {
             return Err(UrlError::part(part(), "is for hosts, and no Unix socket"));
         }
+        if name == "srv" && !matches!(scheme, Scheme::Mqtt | Scheme::Mqtts) {
+            return Err(UrlError::part(part(), "is for mqtt and mqtts only"));
+        }
     }
     let option = |name: &str| UrlPart::Option(name.to_owned());
     if options.session_expiry.is_some() && !options.version.is_v5() {
@@ -204,6 +209,10 @@ fn options(query: &str, scheme: Scheme) -> Result<Options, UrlError> {
         (None, Some(_)) => Err(UrlError::part(option("cert"), "is missing beside `key`")),
         _ => Ok(options),
     }
+}
+
+fn truth(part: UrlPart, value: &str) -> Result<bool, UrlError> {
+    value.parse().map_err(|_| UrlError::part(part, "is neither true nor false"))
 }
 
 fn number<T: FromStr>(part: UrlPart, value: &str) -> Result<T, UrlError> {
