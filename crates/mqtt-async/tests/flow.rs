@@ -162,6 +162,27 @@ fn unacknowledged_messages_do_not_pile_up_over_reconnects() {
     }
 }
 
+// CONNACK of MQTT 3.1 does not tell whether the server has the session: messages with DUP do.
+#[test]
+fn where_nobody_tells_of_a_lost_session_what_waits_is_kept_until_it_comes_again() {
+    for forget in [true, false] {
+        let mut bench = Bench::connected(lasting(Version::V31));
+        for number in 0..3 {
+            push(&bench, number, QoS::AtLeastOnce);
+        }
+        bench.settle();
+        bench.server.script(|script| script.forget = forget);
+        bench.server.cut();
+        bench.settle();
+        push(&bench, 3, QoS::AtLeastOnce);
+        bench.advance(Duration::from_secs(60));
+        assert_eq!(bench.client().status().inbound, 4, "forget: {forget}");
+        let mut messages = bench.client().messages();
+        assert_eq!(bench.messages(&mut messages), ["0", "1", "2", "3"]);
+        assert_eq!(acked(&bench), if forget { 1 } else { 4 });
+    }
+}
+
 // class: 41
 #[test]
 fn receiving_and_publishing_in_one_task_with_room_for_one_does_not_deadlock() {
