@@ -150,6 +150,11 @@ impl Config {
             let messages = u16::try_from(self.inbound.messages).unwrap_or(u16::MAX);
             self.session.connect.receive_maximum = Some(messages.max(1));
         }
+        if self.outbound.overflow.takes_one_more() {
+            // One more may always wait; sent as well, it would make room for the next, and so on.
+            let most = u16::try_from(self.session.bounds.messages).unwrap_or(u16::MAX).max(1);
+            self.session.max_in_flight = self.session.max_in_flight.min(most);
+        }
         // It would wait for a store for ever: `Client::durable` has one.
         self.session.journal = false;
         self

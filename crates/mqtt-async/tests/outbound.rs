@@ -149,6 +149,28 @@ fn what_was_sent_is_never_dropped_and_the_newest_always_waits() {
     }
 }
 
+// class: 42
+#[test]
+fn a_server_that_does_not_answer_does_not_get_more_than_the_bound() {
+    for overflow in [Overflow::DropOldest, Overflow::DropNewest, Overflow::LatestPerTopic] {
+        for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            let mut bench = Bench::connected(bounded(Version::V5, overflow, 3, 1000));
+            bench.server.script(|script| script.hold_acks = true);
+            for number in 0..20 {
+                drop(bench.client().publish(format!("t/{number}"), "x", qos).unwrap());
+                bench.settle();
+                let stats = bench.client().stats();
+                assert!(stats.in_flight <= 3 && stats.queued <= 1, "{overflow:?}: {stats:?}");
+            }
+            let waits = usize::from(overflow != Overflow::DropNewest);
+            assert_eq!(bench.client().stats().dropped.total(), 17 - waits as u64);
+            bench.server.script(|script| script.hold_acks = false);
+            bench.settle();
+            assert_eq!(arrived(&bench).len(), 3 + waits);
+        }
+    }
+}
+
 #[test]
 fn the_latest_keeps_its_place_over_many_turns() {
     let config = bounded(Version::V5, Overflow::LatestPerTopic, 1000, 1_000_000);

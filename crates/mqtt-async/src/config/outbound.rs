@@ -36,10 +36,12 @@ pub struct Outbound {
 
 /// What happens to a message that comes when a bound is reached.
 ///
-/// With the policies that drop, a message is always taken when no other waits, even if those that were sent
-/// fill the bounds: they are held until the server answers, and the newest one is what counts. They rule
-/// [`publish`](crate::Client::publish) and [`send`](crate::Client::send) as well as the ways that wait, which
-/// then never have to. Requests are not messages in this sense: they have
+/// With `DropOldest` and `LatestPerTopic`, a message is always taken when no other waits, even if those that were
+/// sent fill the bounds: they are held until the server answers, and the newest one is what counts. At most as many
+/// are sent without an answer as may be held, so that one waits beside them, and whatever size these have.
+///
+/// The policies that drop rule [`publish`](crate::Client::publish) and [`send`](crate::Client::send) as well as
+/// the ways that wait, which then never have to. Requests are not messages in this sense: they have
 /// [bounds of their own](crate::Requests), and wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -82,6 +84,13 @@ pub enum Offline {
     Acknowledged,
     /// None.
     None,
+}
+
+impl OutboundOverflow {
+    /// Tells whether a message may wait beside those that were sent, whatever the bounds say.
+    pub(crate) const fn takes_one_more(self) -> bool {
+        matches!(self, OutboundOverflow::DropOldest | OutboundOverflow::LatestPerTopic)
+    }
 }
 
 impl Offline {
