@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use futures_lite::Stream;
 use mqtt_async::{
-    Client, CommandError, Config, Event, Events, Inbound, Message, Messages, Overflow, Phase,
-    PublishError, Publishing, QoS, Ready, ReasonCode, Resubscribe, StatusChanges, Subscribe,
-    Subscribing, Subscription, TopicFilter, TopicName, Unsubscribing, Version,
+    Client, CommandError, Config, Event, Events, Inbound, Message, Messages, OutboundOverflow,
+    Overflow, Phase, PublishError, Publishing, QoS, Ready, ReasonCode, Resubscribe, StatusChanges,
+    Subscribe, Subscribing, Subscription, TopicFilter, TopicName, Unsubscribing, Version,
 };
 
 use crate::habits::{self, FILTERS, Payloads};
-use crate::oracle::{Check, Fault, Oracle, ensure};
+use crate::oracle::{Check, Fault, Oracle, ensure, waits_offline};
 use crate::random::Random;
 use crate::sleeper::Sleeper;
 use crate::tally::Tally;
@@ -146,11 +146,18 @@ impl App {
             Err(PublishError::Full(back)) => {
                 self.tally.full += 1;
                 let stats = client.stats();
-                let full = stats.queued + stats.in_flight > 0 && *back == facts;
+                let full = stats.queued + stats.in_flight > 0
+                    && *back == facts
+                    && oracle.outbound.overflow == OutboundOverflow::Reject;
                 ensure!(full, "full_hands_the_message_back", "{number}: {stats:?}");
                 if self.ready.is_none() {
                     self.ready = Some((client.ready(), Sleeper::default()));
                 }
+            }
+            Err(PublishError::Offline(back)) => {
+                let waits = waits_offline(oracle.outbound.offline, facts.qos);
+                let offline = client.status().connected.is_none() && *back == facts;
+                ensure!(offline && !waits, "what_may_not_wait_is_handed_back", "{number}");
             }
             Err(PublishError::Closed(back)) => {
                 let ended =

@@ -120,6 +120,10 @@ impl World {
                 let same = unconsumed.is_none_or(|count| count == report.unconsumed);
                 ensure!(same, "the_report_counts_all", "{unconsumed:?} {report:?}");
                 self.app.unsent(&report.unsent, &mut self.oracle)?;
+                if let Some(client) = &self.app.client {
+                    let same = client.stats().dropped == report.dropped;
+                    ensure!(same, "the_report_counts_all", "{report:?}");
+                }
             }
         }
         self.app.ended(self.now, &mut self.random, &mut self.oracle)?;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mqtt_async::{
-    Backoff, Config, Inbound, Overflow, Publish, QoS, Resubscribe, TopicName, Version,
+    Backoff, Config, Inbound, Offline, OutboundOverflow, Overflow, Publish, QoS, Resubscribe,
+    TopicName, Version,
 };
 use mqtt_proto::PacketId;
 
@@ -68,6 +69,20 @@ pub fn config(version: Version, random: &mut Random) -> Config {
         let expiry = random.pick(&[0, 5, 3600, 3600, u32::MAX]);
         session.connect.session_expiry_interval = Some(expiry);
     }
+    config.outbound.overflow = random.pick(&[
+        OutboundOverflow::Reject,
+        OutboundOverflow::Reject,
+        OutboundOverflow::DropOldest,
+        OutboundOverflow::DropNewest,
+        OutboundOverflow::LatestPerTopic,
+    ]);
+    config.outbound.offline = random.pick(&[
+        Offline::All,
+        Offline::All,
+        Offline::All,
+        Offline::Acknowledged,
+        Offline::None,
+    ]);
     config.inbound = inbound(random);
     config.manual_ack = random.chance(40);
     config.copy_up_to = random.pick(&[0, 100, 1024]);

@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use mqtt_async::{Failure, Publish, PublishPacket, QoS, ReasonCode, TokenError};
+use mqtt_async::{
+    Dropped, Failure, Offline, Outbound, OutboundOverflow, Publish, PublishPacket, QoS, ReasonCode,
+    TokenError,
+};
 
 /// A rule that was broken.
 #[derive(Debug)]
@@ -69,6 +72,8 @@ enum End {
     Detached,
     Resolved,
     Cancelled,
+    /// By a policy.
+    Dropped,
 }
 
 /// A message of the client.
@@ -116,8 +121,13 @@ pub struct Endings {
 pub struct Oracle {
     outgoing: BTreeMap<u64, Outgoing>,
     incoming: BTreeMap<u64, Incoming>,
-    /// The last message of the client that its server had for the first time.
-    last_first: u64,
+    /// What the client was told about messages that cannot be sent at once.
+    pub outbound: Outbound,
+    /// The last message of the client that its server had for the first time; by topic, where messages take
+    /// the places of others.
+    last_first: BTreeMap<String, u64>,
+    /// How many tokens have said that a policy dropped the message.
+    dropped_unsent: usize,
     /// The last one that a stream had for the first time, by stream, topic and QoS.
     last_taken: BTreeMap<(u64, String, u8), u64>,
     /// Messages that were acknowledged and taken by nobody.
@@ -128,6 +138,29 @@ pub struct Oracle {
     pub ends: Endings,
 }
 
+/// Tells whether a policy can have dropped a message for that reason.
+fn is_permitted(dropped: Dropped, outbound: Outbound, qos: QoS, followed: bool) -> bool {
+    let Outbound { overflow, offline, .. } = outbound;
+    match dropped {
+        Dropped::Oldest => {
+            matches!(overflow, OutboundOverflow::DropOldest | OutboundOverflow::LatestPerTopic)
+        }
+        Dropped::Newest => overflow == OutboundOverflow::DropNewest,
+        Dropped::Replaced => overflow == OutboundOverflow::LatestPerTopic && followed,
+        Dropped::Offline => !waits_offline(offline, qos),
+        _ => false,
+    }
+}
+
+/// Tells whether a message waits for a connection.
+pub fn waits_offline(offline: Offline, qos: QoS) -> bool {
+    match offline {
+        Offline::All => true,
+        Offline::Acknowledged => qos != QoS::AtMostOnce,
+        _ => false,
+    }
+}
+
 fn unknown(rule: &'static str, number: u64) -> Fault {
     Fault { rule, detail: format!("nobody sent {number}") }
 }
@@ -135,6 +168,10 @@ fn unknown(rule: &'static str, number: u64) -> Fault {
 // ---- from the client to the server ----
 
 impl Oracle {
+    pub fn new(outbound: Outbound) -> Oracle {
+        Oracle { outbound, ..Oracle::default() }
+    }
+
     pub fn accepted(&mut self, number: u64, publish: &Publish, expires: Option<Duration>) {
         let entry = Outgoing {
             content: Content::of(publish),
@@ -156,9 +193,10 @@ impl Oracle {
     /// The server's application gets a message.
     pub fn arrived(&mut self, packet: &PublishPacket) -> Result<u64, Fault> {
         let number = number_of(packet.payload_bytes())?;
-        let last = self.last_first;
+        let replaces = self.replaces();
         let entry = self.outgoing(number)?;
         entry.content.is_kept(number, packet)?;
+        ensure!(entry.end != End::Dropped, "what_is_dropped_is_not_sent", "{number} {entry:?}");
         ensure!(entry.end != End::Cancelled, "what_is_cancelled_is_not_sent", "{number}");
         entry.deliveries += 1;
         let rule = match entry.content.qos {
@@ -169,10 +207,17 @@ impl Oracle {
         ensure!(once, rule, "{number} {entry:?}");
         if !entry.seen {
             entry.seen = true;
-            ensure!(number > last, "first_deliveries_in_order", "{number} after {last}");
-            self.last_first = number;
+            let line = if replaces { packet.topic() } else { "" };
+            let last = self.last_first.entry(line.to_owned()).or_default();
+            ensure!(number > *last, "first_deliveries_in_order", "{number} after {last}");
+            *last = number;
         }
         Ok(number)
+    }
+
+    /// Tells whether a message can take the place of an earlier one.
+    pub fn replaces(&self) -> bool {
+        self.outbound.overflow == OutboundOverflow::LatestPerTopic
     }
 
     /// The server's application answers a message.
@@ -207,7 +252,11 @@ impl Oracle {
         result: &Result<ReasonCode, TokenError>,
         now: Duration,
     ) -> Check {
-        let ends = self.ends;
+        let (ends, outbound) = (self.ends, self.outbound);
+        let newest = self.outgoing.values().rev();
+        let mut later = newest.zip(self.outgoing.keys().rev()).take_while(|(_, it)| **it > number);
+        let topic = self.outgoing.get(&number).map(|entry| &entry.content.topic);
+        let followed = later.any(|(entry, _)| Some(&entry.content.topic) == topic);
         let entry = self.outgoing(number)?;
         ensure!(entry.end == End::Open, "every_token_ends_once", "{number} {entry:?} {result:?}");
         entry.end = End::Resolved;
@@ -231,12 +280,17 @@ impl Oracle {
                 Failure::TooLarge { size, limit } => *size > *limit as usize,
                 _ => false,
             },
+            Err(TokenError::Dropped(dropped)) => {
+                entry.end = End::Dropped;
+                !entry.seen && is_permitted(*dropped, outbound, entry.content.qos, followed)
+            }
             Err(TokenError::Closed) => ends.closed,
             Err(TokenError::DriverGone) => ends.driver_dropped,
             Err(TokenError::Ended(_)) => ends.driver_failed,
             Err(_) => false,
         };
-        ensure!(caused, rule, "{number} {entry:?} {result:?} {ends:?}");
+        ensure!(caused, rule, "{number} {entry:?} {result:?} {ends:?} {outbound:?}");
+        self.dropped_unsent += usize::from(matches!(result, Err(TokenError::Dropped(_))));
         if let Err(TokenError::Closed | TokenError::DriverGone | TokenError::Ended(_)) = result {
             self.unanswered += 1;
         }
@@ -277,6 +331,15 @@ impl Oracle {
         let entry = self.outgoing(number)?;
         let unsent = entry.deliveries == 0 && Content::of(publish) == entry.content;
         ensure!(unsent, "what_is_unsent_was_not_sent", "{number} {entry:?}");
+        Ok(())
+    }
+
+    /// The client says how many messages its policies have dropped.
+    pub fn counted(&self, dropped: u64) -> Check {
+        let Oracle { dropped_unsent, detached, .. } = self;
+        let right = (*dropped_unsent..=dropped_unsent + detached).contains(&(dropped as usize));
+        let detail = format!("{dropped}: {dropped_unsent} were told, {detached} tokens are gone");
+        ensure!(right, "what_is_dropped_unsent_is_counted", "{detail}");
         Ok(())
     }
 

@@ -154,7 +154,7 @@ impl World {
             dials,
             net: None,
             broker,
-            oracle: Oracle::default(),
+            oracle: Oracle::new(config.outbound),
             weights,
             next_number: 1,
             spurious: random.pick(&[0, 0, 0, 50]),
@@ -275,7 +275,7 @@ impl World {
                 self.broker.disconnect(random, now);
             }
         }
-        self.app.bounded(self.broker.window, self.broker.sessions)
+        self.app.bounded(self.broker.window, self.broker.sessions, self.oracle.outbound.overflow)
     }
 
     /// Polls the driver, if it was woken; tells whether it was.
@@ -399,7 +399,11 @@ impl World {
         any |= self.app.tokens(self.now, random, oracle)?;
         any |= self.app.watch(random)?;
         any |= self.poll_ending();
-        self.app.bounded(self.broker.window, self.broker.sessions)?;
+        self.app.bounded(
+            self.broker.window,
+            self.broker.sessions,
+            self.oracle.outbound.overflow,
+        )?;
         Ok(any)
     }
 
@@ -445,6 +449,9 @@ impl World {
         ensure!(self.broker.is_idle(), "it_comes_to_rest", "{}", self.describe());
         self.app.at_rest()?;
         self.oracle.at_rest(lagged)?;
+        if let Some(client) = client {
+            self.oracle.counted(client.stats().dropped.total())?;
+        }
         self.app.subscribed(&self.broker.table)
     }
 
