@@ -1,16 +1,17 @@
 //! The server: a session of ours at the other end, and a broker above it that accepts, refuses, hesitates,
 //! forgets sessions, and ends connections.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use mqtt_async::{Publish, QoS, ReasonCode, TopicFilter, Version};
 use mqtt_proto::{
     Accept, AckId, CloseReason, ConnAck, Connect, Disconnect, Event, Instant, Phase, RequestId,
-    Server, ServerConfig, Session, Token, TxBuf,
+    Server, ServerConfig, Session, Text, Token, TxBuf,
 };
 
+use crate::habits::REFERENCES;
 use crate::net;
 use crate::oracle::{Check, Fault, Oracle, ensure};
 use crate::random::Random;
@@ -49,6 +50,8 @@ struct Habits {
     silent: u64,
     /// Refusals after which there is no point in trying on.
     fatal: u64,
+    /// Refusals and ends that send the client elsewhere.
+    redirects: u64,
 }
 
 pub struct Broker {
@@ -71,6 +74,8 @@ pub struct Broker {
     pub loud: bool,
     /// Whether the client sends what was lost with the session again, at QoS 2 as well.
     resends: bool,
+    /// The servers that the client was sent to.
+    named: BTreeSet<&'static str>,
     /// What the last connection that was accepted ended with.
     pub last_end: Option<CloseReason>,
     /// How often a session began.
@@ -102,6 +107,7 @@ impl Broker {
             refuses_connect: random.pick(&[0, 5, 30]),
             silent: random.pick(&[0, 0, 5]),
             fatal: random.pick(&[0, 0, 0, 10]),
+            redirects: if version.is_v5() { random.pick(&[0, 0, 40]) } else { 0 },
         };
         Broker {
             version,
@@ -119,6 +125,7 @@ impl Broker {
             calm: false,
             loud: false,
             resends,
+            named: BTreeSet::new(),
             last_end: None,
             sessions: 0,
             window: 0,
@@ -227,12 +234,17 @@ impl Broker {
             self.pending = Some((session, conn));
             return Ok(());
         }
-        if !self.calm && random.chance(self.habits.refuses_connect) {
+        let Habits { refuses_connect, redirects, .. } = self.habits;
+        if !self.calm && random.chance(refuses_connect.max(redirects / 2)) {
             let reason = match random.chance(self.habits.fatal) {
                 true => ReasonCode::BAD_USER_NAME_OR_PASSWORD,
                 false => ReasonCode::SERVER_UNAVAILABLE,
             };
-            let refused = session.refuse(ConnAck::new(reason), instant(now));
+            let mut connack = ConnAck::new(reason);
+            if let Some((reason, reference)) = self.redirect(random) {
+                (connack.reason, connack.server_reference) = (reason, Some(reference));
+            }
+            let refused = session.refuse(connack, instant(now));
             ensure!(refused.is_ok(), "commands_work", "refuse: {refused:?}");
             while session.poll_event().is_some() {}
             conn.over = true;
@@ -354,7 +366,27 @@ impl Broker {
             true => random.pick(&[ReasonCode::SESSION_TAKEN_OVER, ReasonCode::SERVER_MOVED]),
             false => random.pick(&[ReasonCode::SERVER_BUSY, ReasonCode::SERVER_SHUTTING_DOWN]),
         };
-        let _ = self.session.disconnect(Disconnect::new(reason), instant(now));
+        let mut disconnect = Disconnect::new(reason);
+        if let Some((reason, reference)) = self.redirect(random) {
+            (disconnect.reason, disconnect.server_reference) = (reason, Some(reference));
+        }
+        let _ = self.session.disconnect(disconnect, instant(now));
+    }
+
+    /// Sends the client to another server, now and then.
+    fn redirect(&mut self, random: &mut Random) -> Option<(ReasonCode, Text)> {
+        let reasons = [ReasonCode::USE_ANOTHER_SERVER, ReasonCode::SERVER_MOVED];
+        if !random.chance(self.habits.redirects) {
+            return None;
+        }
+        let reference = random.pick(&REFERENCES);
+        self.named.extend(reference.split(' '));
+        Some((random.pick(&reasons), Text::new(reference).expect("a text")))
+    }
+
+    /// Tells whether it has ever sent the client there.
+    pub fn has_named(&self, server: &str) -> bool {
+        self.named.contains(server)
     }
 
     fn refuses_filter(&self, random: &mut Random) -> bool {

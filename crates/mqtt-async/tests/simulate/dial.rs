@@ -25,6 +25,10 @@ pub struct Dials {
     hangs: u64,
     waits: u64,
     pub calm: bool,
+    /// Where the next attempt was sent to.
+    target: Option<String>,
+    /// Where the attempts were sent to that nobody has looked at.
+    pub gone_to: Vec<Option<String>>,
 }
 
 pub struct Dialer(pub Rc<RefCell<Dials>>);
@@ -35,7 +39,12 @@ impl Connector for Dialer {
 
     fn connect(&mut self, _: &Progress) -> Self::Connecting {
         let dials = Rc::clone(&self.0);
-        let (fails, hangs, mut waits) = dials.borrow_mut().choose();
+        let (fails, hangs, mut waits) = {
+            let mut dials = dials.borrow_mut();
+            let target = dials.target.take();
+            dials.gone_to.push(target);
+            dials.choose()
+        };
         Box::pin(std::future::poll_fn(move |cx| {
             let dials = &mut *dials.borrow_mut();
             if hangs {
@@ -53,6 +62,14 @@ impl Connector for Dialer {
             Poll::Ready(Ok(Transport(net)))
         }))
     }
+
+    fn redirect(&mut self, server: &str) -> io::Result<()> {
+        if server == "nowhere" {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        self.0.borrow_mut().target = Some(server.to_owned());
+        Ok(())
+    }
 }
 
 impl Dials {
@@ -65,6 +82,8 @@ impl Dials {
             hangs: random.pick(&[0, 0, 5]),
             waits: random.pick(&[0, 50]),
             calm: false,
+            target: None,
+            gone_to: Vec::new(),
         }))
     }
 

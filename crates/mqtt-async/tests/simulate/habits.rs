@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mqtt_async::{
-    Backoff, Config, Inbound, Offline, OutboundOverflow, Overflow, Publish, QoS, Resubscribe,
-    TopicName, Version,
+    Backoff, Config, Inbound, Offline, OutboundOverflow, Overflow, Publish, QoS, Redirects,
+    Resubscribe, TopicName, Version,
 };
 use mqtt_proto::PacketId;
 
@@ -16,6 +16,10 @@ use crate::random::Random;
 
 const TOPICS: [&str; 5] = ["a/1", "a/2", "b/1", "b/1/x", "c"];
 pub const FILTERS: [&str; 7] = ["a/+", "a/1", "#", "b/#", "+/1", "c", "$share/g/a/1"];
+/// Where a server may send the client, and where servers send it.
+pub const PERMITTED: [&str; 3] = ["here", "there", "nowhere"];
+pub const REFERENCES: [&str; 6] =
+    ["here", "there:1", "elsewhere", "elsewhere there here", "nowhere there", "nowhere"];
 const OVERFLOWS: [Overflow; 4] =
     [Overflow::Block, Overflow::DropOldest, Overflow::DropNewest, Overflow::LatestPerTopic];
 
@@ -68,6 +72,9 @@ pub fn config(version: Version, random: &mut Random) -> Config {
     if version.is_v5() && random.chance(90) {
         let expiry = random.pick(&[0, 5, 3600, 3600, u32::MAX]);
         session.connect.session_expiry_interval = Some(expiry);
+    }
+    if version.is_v5() && random.chance(60) {
+        config.redirects = Some(Redirects::to_hosts(PERMITTED));
     }
     config.outbound.overflow = random.pick(&[
         OutboundOverflow::Reject,

@@ -10,7 +10,8 @@
 //! A seed decides everything: there is no clock, no thread and no socket in a world. A run makes a client
 //! of some version and configuration and takes some hundreds of random steps. Transports deliver in parts,
 //! say `Pending` for no reason, buffer, stall, and break at any byte; attempts fail, hang and are refused;
-//! the server forgets sessions, refuses messages and filters, and ends connections; the application
+//! the server forgets sessions, refuses messages and filters, ends connections, and sends the client to
+//! other servers; policies drop what cannot be sent or is not taken; the application
 //! publishes, cancels, listens, drops tokens and streams, takes messages late, acknowledges them in any
 //! order or never. It may end the client at any time, in each of the ways that there are. Then the faults
 //! stop, and everything has to come to rest.

@@ -15,6 +15,7 @@ pub struct Tally {
     pub taken: u64,
     pub streams: u64,
     pub faults: u64,
+    pub redirects: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -31,5 +32,6 @@ impl std::ops::AddAssign for Tally {
         self.taken += other.taken;
         self.streams += other.streams;
         self.faults += other.faults;
+        self.redirects += other.redirects;
     }
 }

@@ -14,7 +14,7 @@ use crate::broker::Broker;
 use crate::common::bench::Flag;
 use crate::dial::{Dialer, Dials, Driver, hooked};
 use crate::ending::Ending;
-use crate::habits;
+use crate::habits::{self, PERMITTED};
 use crate::net::{Manual, Shared, TICK};
 use crate::oracle::{Check, Fault, Oracle, ensure};
 use crate::random::Random;
@@ -109,6 +109,9 @@ pub struct World {
     pub tally: Tally,
     pub loud: bool,
     pub ending: Option<Ending>,
+    /// Whether redirects are followed, and where the last attempt was sent to.
+    redirects: bool,
+    target: Option<String>,
 }
 
 /// Runs the world of that seed to its end.
@@ -162,6 +165,8 @@ impl World {
             tally: Tally::default(),
             loud,
             ending: None,
+            redirects: config.redirects.is_some(),
+            target: None,
             random,
         }
     }
@@ -299,6 +304,7 @@ impl World {
             self.driver = None;
             self.result = Some(result);
         }
+        self.look_where_it_goes()?;
         let fresh = std::mem::take(&mut self.dials.borrow_mut().fresh);
         for net in fresh {
             self.broker.serve(Rc::clone(&net), self.now);
@@ -306,6 +312,26 @@ impl World {
         }
         self.app.watch(&mut self.random)?;
         Ok(true)
+    }
+
+    /// It goes where servers have sent it and the application permits, and says so.
+    fn look_where_it_goes(&mut self) -> Check {
+        let gone_to = std::mem::take(&mut self.dials.borrow_mut().gone_to);
+        let rule = "redirects_are_permitted";
+        for target in gone_to {
+            self.tally.redirects += u64::from(target.is_some());
+            if let Some(target) = &target {
+                let host = target.split(':').next().unwrap_or_default();
+                let permitted = self.redirects && PERMITTED.contains(&host);
+                ensure!(permitted && self.broker.has_named(target), rule, "{target}");
+            }
+            self.target = target;
+        }
+        let Some(client) = &self.app.client else { return Ok(()) };
+        let status = client.status();
+        let same = status.connected.is_none() || status.server.as_deref() == self.target.as_deref();
+        ensure!(same, "the_status_names_the_server", "{:?} {:?}", status.server, self.target);
+        Ok(())
     }
 
     pub fn serve(&mut self, most: usize) -> Result<bool, Fault> {
