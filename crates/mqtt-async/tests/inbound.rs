@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::bench::{Bench, VERSIONS, config, lasting};
 use common::pipe::Shape;
 use common::server::Seen;
-use common::streams::{acked, all, bounds, listen_with, push, subscribed, unsubscribed};
+use common::streams::{acked, all, bounds, listen_with, push, reconnect, subscribed, unsubscribed};
 use mqtt_async::{Overflow, Phase, QoS, Version};
 
 const NARROW: Shape = Shape { capacity: 100, chunk: 30 };
@@ -189,6 +189,29 @@ fn what_a_resumed_session_brings_before_there_is_a_stream_is_held_within_bounds(
         assert_eq!(got, numbers(0..50), "{version}");
         bench.settle();
         assert_eq!(acked(&bench), 50);
+    }
+}
+
+// class: 17
+#[test]
+fn what_has_come_in_outlives_the_session_that_it_came_with() {
+    for version in VERSIONS {
+        for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+            let mut bench = Bench::connected(lasting(version));
+            let mut stream = listen_with(&mut bench, "a", bounds(9, Overflow::Block));
+            for number in 0..3 {
+                push(&bench, "a", number, qos);
+                push(&bench, "b", number, qos);
+            }
+            bench.settle();
+            // Nobody will send them again.
+            bench.server.script(|script| script.forget = true);
+            reconnect(&mut bench);
+            let mut messages = bench.client().messages();
+            assert_eq!(all(&mut bench, &mut stream), ["0", "1", "2"], "{version} {qos}");
+            assert_eq!(bench.messages(&mut messages), ["0", "1", "2"], "{version} {qos}");
+            assert_eq!(acked(&bench), 0, "there is nobody to be told");
+        }
     }
 }
 
