@@ -89,7 +89,7 @@ impl Echo {
     }
 
     async fn talk(&mut self) {
-        // mosquitto now and then stops in the middle of what does not fit a buffer of its WebSockets.
+        // Of what does not fit, mosquitto 2.0.11 sends 4 KiB each 100 ms over its WebSockets, to any client.
         let large = if self.name.contains("WebSocket") { 3_000 } else { 200_000 };
         let large = "x".repeat(large);
         for qos in ALL {
