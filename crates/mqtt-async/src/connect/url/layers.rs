@@ -42,7 +42,24 @@ impl Url {
     }
 
     /// Returns the layers of this URL, TLS and WebSocket, around a connector to its host: one that makes
-    /// streams of your own. Files are read now.
+    /// streams of your own, or whose sockets have options. Files are read now.
+    ///
+    /// The options `proxy` and `srv` are about how to get to the host, so they do not count here.
+    ///
+    /// ```
+    /// # #[cfg(feature = "async-io")]
+    /// # fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// use mqtt_async::{AnyConnector, Client, Tcp, TcpOptions, Url};
+    ///
+    /// let url: Url = "mqtt://localhost?client_id=sensor-7".parse()?;
+    /// let host = url.address().ok_or("that is a Unix socket")?;
+    /// let options = TcpOptions::new().keepalive(Duration::from_secs(60));
+    /// let tcp = Tcp::new(host.host(), host.port()).options(options);
+    /// let connector = url.layers(AnyConnector::new(tcp))?;
+    /// let (client, driver) = Client::new(url.config(), connector);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     ///
