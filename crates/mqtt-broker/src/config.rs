@@ -11,7 +11,9 @@ use crate::hooks::Hooks;
 /// Limits and choices of a broker.
 ///
 /// The defaults suit tests, development and a single small machine: they bound what one client can
-/// make the broker hold, and let a few thousand clients in.
+/// make the broker hold, and let a few thousand clients in. All queues together are bounded by the product of
+/// [`max_sessions`](BrokerConfig::max_sessions) and `session.bounds.bytes`, although payloads that wait for several
+/// clients are held once: whoever lets strangers in makes it fit the machine.
 ///
 /// ```
 /// use mqtt_broker::{Broker, BrokerConfig};

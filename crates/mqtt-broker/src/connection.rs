@@ -18,8 +18,9 @@ use crate::hub::{Ask, ConnectionKey, Outcome, Shared, Turn};
 const READ_FIRST: usize = 2 * 1024;
 const READ_MOST: usize = 64 * 1024;
 
-/// How many rounds one poll may take before others get their chance.
+/// How many rounds one poll may take before others get their chance; fewer, if they read so much.
 const ROUNDS: usize = 8;
+const READ_AT_ONCE: usize = READ_MOST;
 
 /// How many slices one write is given.
 const SLICES: usize = 16;
@@ -73,6 +74,8 @@ pub(crate) struct Connection<S> {
     step: usize,
     /// How many bytes have been written since the last read.
     written: usize,
+    /// How many bytes this poll has read.
+    taken: usize,
     flush: bool,
     authentication: Authentication,
 }
@@ -108,6 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             stage: Stage::Open,
             step: READ_FIRST,
             written: 0,
+            taken: 0,
             flush: false,
             authentication: Authentication::default(),
         }
@@ -233,6 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             _ => 0,
         };
         self.input.truncate(start + count);
+        self.taken += count;
         if count == self.step {
             // There is more than fits: the steps grow by what has come, not by what a header claims.
             self.step = (self.step * 2).min(READ_MOST);
@@ -318,9 +323,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.taken = 0;
         for _ in 0..ROUNDS {
             if !ready!(self.poll_round(cx)) {
                 return Poll::Ready(());
+            }
+            // What came in is handled in the next round: small packets are many.
+            if self.taken >= READ_AT_ONCE {
+                break;
             }
         }
         cx.waker().wake_by_ref();

@@ -3,12 +3,17 @@
 mod support;
 
 use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use mqtt_broker::BrokerConfig;
 use mqtt_proto::{CloseReason, Disconnect, QoS, ReasonCode, Version};
 use smol::future;
-use smol::io::{AsyncReadExt, AsyncWriteExt};
+use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use support::*;
 
 async fn rest(pipe: &mut Pipe) -> Vec<u8> {
@@ -97,6 +102,85 @@ fn a_client_that_never_reads_is_not_listened_to() {
             answers += pipe.read(&mut block).await.unwrap();
         }
     });
+}
+
+/// A peer that always has more to say, up to a number of bytes, and takes whatever it is told.
+struct Flood {
+    bytes: Vec<u8>,
+    at: usize,
+    /// Where the packet begins that it goes on and on with.
+    again: usize,
+    left: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Flood {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        room: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let count = room.len().min(self.left.load(Ordering::Relaxed));
+        for slot in &mut room[..count] {
+            *slot = self.bytes[self.at];
+            self.at += 1;
+            if self.at == self.bytes.len() {
+                self.at = self.again;
+            }
+        }
+        // The test may have ended it meanwhile.
+        let _ = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            Some(left.saturating_sub(count))
+        });
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl AsyncWrite for Flood {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+// class: 42
+#[test]
+fn a_client_that_floods_the_broker_holds_nobody_up() {
+    const MOST: usize = 2 * 1024 * 1024 * 1024;
+    let (world, driver) = World::new(Version::V311, BrokerConfig::default());
+    // In a thread of its own, as the flood never waits for anything.
+    let driver = std::thread::spawn(|| smol::block_on(driver));
+    guard(async {
+        let mut client = world.client("client").await;
+        client.subscribe("a", QoS::ExactlyOnce).await;
+        let mut bytes = connect_bytes(world.version, world.clean("flood").connect);
+        let again = bytes.len();
+        // PUBLISH of QoS 0 to `f`, with a thousand bytes.
+        bytes.extend([0x30, 0xEB, 0x07, 0, 1, b'f']);
+        bytes.resize(again + 1006, b'x');
+        let left = Arc::new(AtomicUsize::new(MOST));
+        world.broker.attach(Flood { bytes, at: 0, again, left: Arc::clone(&left) });
+        world.until(|stats| stats.messages_in > 0).await;
+        for number in 0..20 {
+            let sent = number.to_string();
+            client.send("a", &sent, QoS::AtMostOnce).await;
+            assert_eq!(client.message().await.payload, sent);
+        }
+        assert_ne!(left.swap(0, Ordering::Relaxed), 0, "all of the flood went first");
+        drop(client);
+        world.broker.shutdown();
+    });
+    driver.join().unwrap();
 }
 
 #[test]
