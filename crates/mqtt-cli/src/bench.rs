@@ -28,8 +28,8 @@ const REFRESH: Duration = Duration::from_millis(200);
 /// Measures a server and the way to it.
 ///
 /// The clients of one measurement run in one thread, so this measures what a client costs as well. Nothing else
-/// should run on the machine. Ctrl-C ends it early, with a report of what was measured so far. To a --client-id, each
-/// client appends a number of its own.
+/// should run on the machine. Ctrl-C ends it early, with a report of what was measured so far, and exit code 130. To
+/// a --client-id, each client appends a number of its own.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -135,9 +135,12 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let work = work::all(&mode, &tally, &executor);
     let shown = show(&mode, &tally);
     let measured = executor.run(smol::future::or(work, shown));
-    let result = interrupts.unless(measured).await.unwrap_or(Ok(()));
+    let result = match interrupts.unless(measured).await {
+        Some(result) => result,
+        None => Err(Failure::interrupted()),
+    };
     if tally.done() == 0 {
-        return result.and(Err(Failure::interrupted()));
+        return result.and(Err(Failure::other("nothing came back, so nothing was measured")));
     }
     let report = Report::new(mode.name(), options, &tally);
     match options.output {

@@ -1,5 +1,6 @@
 //! `mqtt pub`.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use smol::stream::{Stream, StreamExt};
 
 use crate::args::{Connection, Payload, Properties, cannot_read_stdin, qos};
 use crate::connection::Session;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::signal::Interrupts;
 
 /// How many messages wait for their answers at most; then the next one is not read.
@@ -62,19 +63,39 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let config = args.connection.config()?;
     let connecting = args.connection.prepare(config)?.connect();
     let session = interrupts.unless(connecting).await.ok_or_else(Failure::interrupted)??;
+    let accepted = Cell::new(0);
     let work = async {
         if args.lines {
-            publish_all(&session, lines(publish), args.interval).await
+            publish_all(&session, lines(publish), args.interval, &accepted).await
         } else {
             let copies =
                 std::iter::repeat_n(publish, usize::try_from(args.repeat).unwrap_or(usize::MAX));
-            publish_all(&session, smol::stream::iter(copies).map(Ok), args.interval).await
+            let copies = smol::stream::iter(copies).map(Ok);
+            publish_all(&session, copies, args.interval, &accepted).await
         }
     };
+    let done = interrupts.unless(work).await;
     // What was accepted before a Ctrl-C is still seen to its end.
-    let result = interrupts.unless(work).await.unwrap_or(Ok(()));
     let closed = session.close(&mut interrupts).await;
-    result.and(closed)
+    let result = match done {
+        Some(result) => result,
+        None => args.interrupted(accepted.get()),
+    };
+    closed.and(result)
+}
+
+impl Args {
+    /// Tells how far it has come: lines end when somebody ends them, and repetitions by themselves.
+    fn interrupted(&self, accepted: u64) -> Result<(), Failure> {
+        if !self.lines {
+            let what = format_args!("interrupted after {accepted} of {} messages", self.repeat);
+            return Err(Failure::new(Kind::Interrupted, what));
+        }
+        if !self.connection.quiet {
+            anstream::eprintln!("mqtt: {accepted} messages were published");
+        }
+        Ok(())
+    }
 }
 
 /// Makes a message of each line that comes, as soon as it comes; it need not be text.
@@ -91,6 +112,7 @@ async fn publish_all(
     session: &Session,
     mut messages: impl Stream<Item = Result<Publish, Failure>> + Unpin,
     interval: Duration,
+    accepted: &Cell<u64>,
 ) -> Result<(), Failure> {
     let mut waiting = VecDeque::new();
     let mut first = true;
@@ -99,6 +121,7 @@ async fn publish_all(
             Timer::after(interval).await;
         }
         waiting.push_back(session.accept(message?).await?);
+        accepted.set(accepted.get() + 1);
         if waiting.len() >= WINDOW
             && let Some(oldest) = waiting.pop_front()
         {

@@ -7,10 +7,12 @@ mod watched;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use mqtt_async::{Publish, QoS, TopicName};
-use mqtt_broker::{Broker, BrokerConfig, BrokerStats};
+use mqtt_broker::{Broker, BrokerConfig, BrokerStats, ClientInfo, Hooks};
 use support::*;
 use watched::Watched;
 
@@ -18,14 +20,26 @@ use watched::Watched;
 struct World {
     broker: Broker,
     address: SocketAddr,
+    /// How many clients have been let in.
+    connects: Arc<AtomicUsize>,
+}
+
+struct Count(Arc<AtomicUsize>);
+
+impl Hooks for Count {
+    fn connected(&self, _client: &ClientInfo, _resumed: bool) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl World {
     fn new() -> World {
-        let (broker, driver) = Broker::new(BrokerConfig::default());
+        let connects = Arc::default();
+        let hooks = Count(Arc::clone(&connects));
+        let (broker, driver) = Broker::new(BrokerConfig::default().hooks(hooks));
         let address = broker.listen("127.0.0.1:0").unwrap();
         std::thread::spawn(move || smol::block_on(Watched(driver)));
-        World { broker, address }
+        World { broker, address, connects }
     }
 
     /// Returns a command of `mqtt` that finds the broker.
@@ -160,6 +174,35 @@ fn json_has_all_of_it() {
 }
 
 #[test]
+fn each_format_and_colours() {
+    let world = World::new();
+    for (args, expected) in [
+        (&["--format", "plain"][..], "\u{1}x\n"),
+        (&["--format", "topic"], "a \u{1}x\n"),
+        (&["-v"], "a \u{1}x\n"),
+        (&["--format", "hex"], "a 0178\n"),
+        (&["-F", r"%t|%q|%r|%l|%b\t"], "a|1|0|2|AXg=\t\n"),
+        (&["-N"], "\u{1}x"),
+        // No terminal, no colours; and always the same one for a topic.
+        (&["-v", "--color", "auto"], "a \u{1}x\n"),
+        (&["-v", "--color", "always"], "\u{1b}[33ma \u{1}x\u{1b}[0m\n"),
+    ] {
+        let sub = world.sub(&[&["-t", "a", "-q", "1", "-C", "1", "-i", "sub"], args].concat());
+        world.ok(&["pub", "-t", "a", "-m", "\u{1}x", "-q", "1"]);
+        assert_eq!(end(sub), (Some(0), expected.to_owned()), "{args:?}");
+        world.until(|stats| stats.subscriptions == 0);
+    }
+}
+
+#[test]
+fn what_the_client_itself_publishes_can_be_left_out() {
+    let world = World::new();
+    let sub = world.sub(&["-t", "a", "-C", "1", "-i", "me", "--no-local"]);
+    world.ok(&["pub", "-t", "a", "-m", "theirs"]);
+    assert_eq!(end(sub), (Some(0), "theirs\n".to_owned()));
+}
+
+#[test]
 fn retained_messages_are_printed_alone_or_left_out() {
     let world = World::new();
     world.ok(&["pub", "-t", "a", "-m", "kept", "-r"]);
@@ -260,14 +303,36 @@ fn an_interrupt_says_goodbye() {
     assert_eq!(world.broker.stats().messages_in, 0, "the Will was not published");
 
     // What was accepted before is seen to its end.
-    let mut publish =
-        world.mqtt(&["pub", "-t", "b", "-q", "2", "-l"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut publish = world
+        .mqtt(&["pub", "-t", "b", "-q", "2", "-l"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut input = publish.stdin.take().unwrap();
     input.write_all(b"1\n2\n3\n").unwrap();
     world.until(|stats| stats.messages_in == 3);
     interrupt(&publish);
-    assert_eq!(publish.wait().unwrap().code(), Some(0));
+    let output = publish.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(stderr(&output), "mqtt: 3 messages were published\n");
     drop(input);
+
+    let repeat = ["pub", "-t", "c", "-m", "x", "--repeat", "100", "--interval", "1h"];
+    let child = world.mqtt(&repeat).stderr(Stdio::piped()).spawn().unwrap();
+    world.until(|stats| stats.messages_in == 4);
+    interrupt(&child);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(stderr(&output), "mqtt: interrupted after 1 of 100 messages\n");
+
+    let bench = ["bench", "roundtrip", "-n", "1000000000"];
+    let child = world.mqtt(&bench).stdout(Stdio::piped()).spawn().unwrap();
+    world.until(|stats| stats.messages_in > 20);
+    interrupt(&child);
+    let (code, printed) = end(child);
+    assert_eq!(code, Some(130));
+    assert!(printed.contains(" of 1000000000 messages") && printed.contains("p99"), "{printed}");
 }
 
 #[test]
@@ -275,8 +340,10 @@ fn a_lost_connection_is_made_again() {
     let world = World::new();
     let sub = world.sub(&["-t", "a", "-C", "1", "-i", "sub"]);
     assert!(world.broker.disconnect("sub", mqtt_async::ReasonCode::SERVER_BUSY));
-    world.until(|stats| stats.subscriptions == 0);
-    world.until(|stats| stats.subscriptions == 1);
+    let again = |stats: &BrokerStats| {
+        world.connects.load(Ordering::Relaxed) == 2 && stats.subscriptions == 1
+    };
+    world.until(again);
     world.ok(&["pub", "-t", "a", "-m", "there you are"]);
     assert_eq!(end(sub), (Some(0), "there you are\n".to_owned()));
 }
