@@ -129,8 +129,20 @@ fn it_listens_everywhere_by_options() {
     args.extend(["--unix", &socket]);
     let running = Running::start(&args, 5);
     come(&folder, &running);
+    // And with the command itself, by the URLs that it has told.
+    let ca = folder.write("ca.pem", &folder.authority);
+    for url in running.urls() {
+        // The certificate is for a name.
+        let mut url = url.replace("127.0.0.1", "localhost");
+        if url.starts_with("mqtts:") || url.starts_with("wss:") {
+            url += &format!("?ca={ca}");
+        }
+        let publish = ["pub", "--url", &url, "-u", "operator", "-t", "a", "-m", "x", "-q", "1"];
+        let output = mqtt(&publish).env("MQTT_PASSWORD", "change this").output().unwrap();
+        assert!(output.status.success(), "{url}: {}", stderr(&output));
+    }
     let said = running.stop();
-    assert!(said.ends_with("5 messages came in, 0 went out\n"), "{said}");
+    assert!(said.ends_with("10 messages came in, 0 went out\n"), "{said}");
     assert!(!Path::new(&socket).exists());
 }
 

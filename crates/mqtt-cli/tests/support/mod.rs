@@ -55,6 +55,10 @@ impl Running {
         Running { child, stderr, urls }
     }
 
+    pub(crate) fn urls(&self) -> &[String] {
+        &self.urls
+    }
+
     /// Returns the port of the first listener with that scheme.
     pub(crate) fn port(&self, scheme: &str) -> String {
         let found = self.urls.iter().find(|url| url.split(':').next() == Some(scheme));
