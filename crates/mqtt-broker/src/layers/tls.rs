@@ -11,7 +11,7 @@ use futures_rustls::rustls::pki_types::pem::PemObject;
 use futures_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use futures_rustls::rustls::server::WebPkiClientVerifier;
 use futures_rustls::rustls::{Error, RootCertStore, ServerConfig};
-use mqtt_async::{AnyTransport, TlsError};
+use mqtt_async::{AnyTransport, TlsConfig, TlsError};
 
 use super::Accepted;
 
@@ -110,11 +110,7 @@ impl TlsIdentity {
     ///
     /// If an authority is malformed, the key does not fit the certificate, or there is no cryptography.
     pub fn build(self) -> Result<Arc<ServerConfig>, TlsError> {
-        let provider = self
-            .provider
-            .or_else(|| CryptoProvider::get_default().cloned())
-            .or_else(built_in)
-            .ok_or(TlsError::NoProvider)?;
+        let provider = self.provider.map_or_else(TlsConfig::default_provider, Ok)?;
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()?;
         let builder = if self.client_authorities.is_empty() {
@@ -140,16 +136,6 @@ impl fmt::Debug for TlsIdentity {
             .field("client_authorities", &self.client_authorities.len())
             .finish_non_exhaustive()
     }
-}
-
-/// Returns the cryptography that a feature has chosen.
-fn built_in() -> Option<Arc<CryptoProvider>> {
-    #[cfg(feature = "tls-aws-lc-rs")]
-    return Some(Arc::new(futures_rustls::rustls::crypto::aws_lc_rs::default_provider()));
-    #[cfg(all(feature = "tls-ring", not(feature = "tls-aws-lc-rs")))]
-    return Some(Arc::new(futures_rustls::rustls::crypto::ring::default_provider()));
-    #[cfg(not(any(feature = "tls-ring", feature = "tls-aws-lc-rs")))]
-    None
 }
 
 fn named(path: &Path) -> String {

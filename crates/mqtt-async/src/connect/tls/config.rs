@@ -152,6 +152,17 @@ impl TlsConfig {
         self
     }
 
+    /// Returns the cryptography where none was set: that of the process, else of the feature `tls-aws-lc-rs`,
+    /// else of `tls-ring`.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn default_provider() -> Result<Arc<CryptoProvider>, TlsError> {
+        let installed = CryptoProvider::get_default().cloned();
+        installed.or_else(built_in).ok_or(TlsError::NoProvider)
+    }
+
     /// Makes the configuration: for any number of connectors, which then resume each other's sessions.
     ///
     /// It may be changed with `Arc::make_mut`.
@@ -162,10 +173,7 @@ impl TlsConfig {
     /// cryptography.
     pub fn build(self) -> Result<Arc<ClientConfig>, TlsError> {
         let TlsConfig { trust, authorities, identity, alpn, provider } = self;
-        let provider = provider
-            .or_else(|| CryptoProvider::get_default().cloned())
-            .or_else(built_in)
-            .ok_or(TlsError::NoProvider)?;
+        let provider = provider.map_or_else(TlsConfig::default_provider, Ok)?;
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_safe_default_protocol_versions()?;
         let builder = match trust {
