@@ -159,14 +159,10 @@ impl Messages {
     }
 
     /// Returns the next message, if one is there.
+    #[inline]
     pub fn try_next(&mut self) -> Option<Message> {
-        let Messages { handle, .. } = self;
-        let shared = handle.shared();
-        let (entry, driver) = {
-            let mut state = shared.lock();
-            let entry = state.take(None, shared.manual_ack)?;
-            (entry, state.touch())
-        };
+        let shared = self.handle.shared();
+        let (entry, driver) = shared.lock().take(None, shared.manual_ack)?;
         if let Some(driver) = driver {
             driver.wake();
         }
@@ -175,11 +171,15 @@ impl Messages {
 
     #[inline]
     fn poll(&mut self, cx: &Context<'_>) -> Poll<Option<Message>> {
+        // Most find one, and have no waker to think of.
+        if let Some(message) = self.try_next() {
+            return Poll::Ready(Some(message));
+        }
         let Messages { handle, key } = self;
         let shared = handle.shared();
         let poll = shared.poll(cx, |state, waker| {
-            if let Some(entry) = state.take(None, shared.manual_ack) {
-                Look::Ready(Some((entry, state.touch())))
+            if let Some(taken) = state.take(None, shared.manual_ack) {
+                Look::Ready(Some(taken))
             } else if state.end.is_some() {
                 Look::Ready(None)
             } else {

@@ -88,11 +88,7 @@ impl Subscription {
     /// Returns the next message, if one is there.
     pub fn try_next(&mut self) -> Option<Message> {
         let shared = self.handle.shared();
-        let (entry, driver) = {
-            let mut state = shared.lock();
-            let entry = state.take(Some(self.stream), self.manual_ack)?;
-            (entry, state.touch())
-        };
+        let (entry, driver) = shared.lock().take(Some(self.stream), self.manual_ack)?;
         driver.into_iter().for_each(Waker::wake);
         Some(hand_over(shared, entry, self.manual_ack))
     }
@@ -153,7 +149,7 @@ impl Stream for Subscription {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         let (shared, stream, manual_ack) = (self.handle.shared(), self.stream, self.manual_ack);
         let poll = shared.poll(cx, |state, waker| match state.take(Some(stream), manual_ack) {
-            Some(entry) => Look::Ready(Some((entry, state.touch()))),
+            Some(taken) => Look::Ready(Some(taken)),
             None => look(state, stream, waker, cx),
         });
         poll.map(|taken| {

@@ -41,14 +41,20 @@ impl State {
         listener
     }
 
-    /// Takes the next message out of a queue: here it is acknowledged.
+    /// Takes the next message out of a queue: here it is acknowledged. Returns the driver as well, if it has
+    /// something to do about that: one of QoS 0 wants no answer, and reading never stops for it.
     #[inline]
-    pub(crate) fn take(&mut self, stream: Option<u64>, manual_ack: bool) -> Option<Entry> {
+    pub(crate) fn take(
+        &mut self,
+        stream: Option<u64>,
+        manual_ack: bool,
+    ) -> Option<(Entry, Option<Waker>)> {
         let entry = self.router.pop(stream)?;
-        if let Some(ack) = entry.message.ack.filter(|_| !manual_ack) {
+        let Some(ack) = entry.message.ack else { return Some((entry, None)) };
+        if !manual_ack {
             self.acknowledge(ack, ReasonCode::SUCCESS);
         }
-        Some(entry)
+        Some((entry, self.touch()))
     }
 
     pub(crate) fn acknowledge(&mut self, ack: AckId, reason: ReasonCode) {
