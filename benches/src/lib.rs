@@ -1,5 +1,6 @@
 //! Measurements against other libraries. The README beside this tells how to run them and what they mean.
 
+mod about;
 #[cfg(feature = "peers")]
 pub mod client;
 pub mod codec;

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::{env, io};
 
-use mqtt_benches::measure::{Options, bench};
+use mqtt_benches::measure::{Options, bench, gather};
 use mqtt_benches::{client, codec, growth, router, session};
 
 const USAGE: &str = "usage: benches [codec | session | router | growth | client | all] [--rounds N] [--only PART OF A CASE'S NAME]";
@@ -46,5 +46,6 @@ fn main() -> Result<(), Box<dyn Error>> {
             run(&options)?;
         }
     }
+    gather()?;
     if any { Ok(()) } else { Err(USAGE.into()) }
 }

@@ -8,6 +8,11 @@ use std::{env, fs, io};
 
 use cpu_time::ThreadTime;
 
+use crate::about::about;
+
+/// What stands above the lines for other programs.
+const HEADER: &str = "bench\tcase\tours\tpeer\tpeer_value\tratio";
+
 /// How long one sample takes at least: long enough for the clock, short enough for many turns.
 const SAMPLE: Duration = Duration::from_millis(2);
 
@@ -108,9 +113,24 @@ pub fn report_as(
     for line in left_out {
         let _ = writeln!(table, "\nLeft out: {line}.");
     }
+    let _ = writeln!(table, "\n{}", about());
     println!("{table}");
     write(&format!("{name}.md"), &table)?;
     write(&format!("{name}.tsv"), &tsv(name, decimals, rows))
+}
+
+/// Puts the lines of all measurements that have been made into one file.
+pub fn gather() -> io::Result<()> {
+    let mut lines = vec![HEADER.to_owned()];
+    let mut files: Vec<_> = fs::read_dir(folder()?)?.filter_map(Result::ok).collect();
+    files.sort_by_key(|file| file.file_name());
+    for file in files {
+        let path = file.path();
+        if path.extension().is_some_and(|it| it == "tsv") && !path.ends_with("all.tsv") {
+            lines.extend(fs::read_to_string(path)?.lines().skip(1).map(String::from));
+        }
+    }
+    write("all.tsv", &(lines.join("\n") + "\n"))
 }
 
 struct Turns {
@@ -208,7 +228,7 @@ fn table(unit: &str, decimals: usize, rows: &[Row]) -> String {
 
 /// One line for each peer: what other programs read.
 fn tsv(bench: &str, decimals: usize, rows: &[Row]) -> String {
-    let mut out = String::from("bench\tcase\tours\tpeer\tpeer_value\tratio\n");
+    let mut out = format!("{HEADER}\n");
     let mut ours: Option<&Row> = None;
     for row in rows {
         match ours.filter(|ours| ours.case == row.case) {
@@ -228,9 +248,13 @@ fn tsv(bench: &str, decimals: usize, rows: &[Row]) -> String {
 
 /// Writes a file below `target/benches`, wherever `target` is.
 pub fn write(name: &str, content: &str) -> io::Result<()> {
+    fs::write(folder()?.join(name), content)
+}
+
+fn folder() -> io::Result<PathBuf> {
     let program = env::current_exe()?;
     let target = program.ancestors().nth(2).map_or_else(PathBuf::new, PathBuf::from);
     let folder = target.join("benches");
     fs::create_dir_all(&folder)?;
-    fs::write(folder.join(name), content)
+    Ok(folder)
 }

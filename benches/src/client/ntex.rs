@@ -11,6 +11,7 @@ use ntex_service::Pipeline;
 use ntex_service::cfg::SharedCfg;
 use ntex_util::channel::mpsc;
 use ntex_util::time::Seconds;
+use tokio::sync::Notify;
 
 use crate::load::{Load, Measured, Meter, Mode, TOPIC};
 use crate::sink::serve;
@@ -87,9 +88,14 @@ macro_rules! program {
                         meter.stop()
                     }
                     Mode::Publish(1) => {
-                        let acknowledged = Rc::new(Cell::new(0));
-                        let count = Rc::clone(&acknowledged);
-                        sink.publish_ack_cb(move |_, _| count.set(count.get() + 1));
+                        let end = Rc::new(Notify::new());
+                        let (left, over) = (Cell::new(load.messages), Rc::clone(&end));
+                        sink.publish_ack_cb(move |_, _| {
+                            left.set(left.get() - 1);
+                            if left.get() == 0 {
+                                over.notify_one();
+                            }
+                        });
                         let meter = Meter::new();
                         for _ in 0..load.messages {
                             if !sink.is_ready() {
@@ -98,9 +104,7 @@ macro_rules! program {
                             let publish = sink.publish(topic.clone());
                             publish.send_at_least_once_no_block(payload.clone()).expect("room");
                         }
-                        while acknowledged.get() < load.messages {
-                            tokio::task::yield_now().await;
-                        }
+                        end.notified().await;
                         meter.stop()
                     }
                     Mode::Publish(_) => {
