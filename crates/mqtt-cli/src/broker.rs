@@ -1,5 +1,7 @@
 //! `mqtt broker`.
 
+use std::borrow::Cow;
+use std::io;
 use std::path::PathBuf;
 
 use mqtt_broker::{Broker, Layers, ListenError, TlsIdentity};
@@ -75,7 +77,8 @@ fn listen(broker: &Broker, settings: &Settings, file: &File) -> Result<(), Failu
         ("wss", "wss", &settings.wss, tls.websocket()),
     ] {
         for address in addresses {
-            let bound = broker.listen_with(&address.value, layers.clone()).map_err(|error| {
+            let target = target(&address.value);
+            let bound = broker.listen_with(&*target, layers.clone()).map_err(|error| {
                 let name = file.name(address, option);
                 cannot_listen(&format!("{name}: {}", address.value), &error)
             })?;
@@ -119,6 +122,21 @@ fn tls(settings: &Settings, file: &File) -> Result<Layers, Failure> {
     Ok(Layers::new().tls(config))
 }
 
+/// A bare port is one of this machine only.
+fn target(address: &str) -> Cow<'_, str> {
+    match address.parse::<u16>() {
+        Ok(port) => Cow::Owned(format!("127.0.0.1:{port}")),
+        Err(_) => Cow::Borrowed(address),
+    }
+}
+
 fn cannot_listen(what: &str, error: &ListenError) -> Failure {
-    Failure::other(format_args!("{what}: {error}")).hint("is another broker running? see --listen")
+    let failure = Failure::other(format_args!("{what}: {error}"));
+    let ListenError::Bind(error) = error else { return failure };
+    match error.kind() {
+        io::ErrorKind::AddrInUse => failure.hint("is another broker running?"),
+        io::ErrorKind::InvalidInput => failure.hint("an address is HOST:PORT, as 0.0.0.0:1883"),
+        io::ErrorKind::PermissionDenied => failure.hint("a port above 1023 needs no rights"),
+        _ => failure,
+    }
 }

@@ -18,10 +18,10 @@ use crate::failure::Failure;
 #[derive(Debug, Default, clap::Args, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Settings {
-    /// An address to listen on; may be given several times. Port 0 lets the system choose one.
+    /// An address to listen on, as 0.0.0.0:1883; may be given several times, as the others.
     ///
-    /// Without any listener it is 127.0.0.1:1883, which is reached from this machine only; 0.0.0.0:1883 is from
-    /// everywhere.
+    /// A port alone is reached from this machine only; port 0 lets the system choose one. Without any listener it is
+    /// 127.0.0.1:1883.
     #[arg(short, long, value_name = "ADDRESS", help_heading = "Listeners")]
     pub(super) listen: Vec<Value<String>>,
 
