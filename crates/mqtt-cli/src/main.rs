@@ -36,23 +36,18 @@ struct Cli {
     help: Option<bool>,
 
     /// Prints the version.
-    #[arg(long, action = clap::ArgAction::Version)]
+    #[arg(short = 'V', long, action = clap::ArgAction::Version)]
     version: Option<bool>,
 }
 
+/// What they do stands at their arguments.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Publishes messages.
     Pub(publish::Args),
-    /// Subscribes, and prints the messages.
     Sub(subscribe::Args),
-    /// Publishes a request, and prints the response.
     Request(request::Args),
-    /// Answers requests.
     Respond(respond::Args),
-    /// Measures a server.
     Bench(bench::Args),
-    /// Runs a small broker.
     Broker(broker::Args),
     /// Prints completions for a shell.
     Completions {

@@ -438,6 +438,26 @@ fn the_clients_of_a_measurement_say_goodbye() {
 }
 
 #[test]
+fn help_is_no_error_and_says_all() {
+    for (args, says) in [
+        (&["--help"][..], "Exit codes"),
+        (&["broker", "--help"], "It lives in memory"),
+        (&["sub", "--help"], "%t topic"),
+        (&["bench", "--help"], "Ctrl-C ends it early"),
+        (&["-V"], env!("CARGO_PKG_VERSION")),
+    ] {
+        let output = mqtt(args).output().unwrap();
+        assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()), "{args:?}");
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(printed.contains(says), "{args:?}: {printed}");
+    }
+    // Nothing at all is wrong usage, but help is what helps.
+    let nothing = mqtt(&[]).output().unwrap();
+    assert_eq!(nothing.status.code(), Some(2));
+    assert!(stderr(&nothing).contains("Commands:"));
+}
+
+#[test]
 fn completions_are_printed() {
     for shell in ["bash", "zsh", "fish"] {
         let output = mqtt(&["completions", shell]).output().unwrap();
