@@ -1,5 +1,5 @@
 //! TLS and WebSocket in front of the broker: with our client, and with peers that get them wrong.
-#![cfg(all(feature = "async-io", feature = "tls", feature = "websocket"))]
+#![cfg(all(feature = "async-io", feature = "tls", feature = "tokio", feature = "websocket"))]
 
 #[path = "../../mqtt-async/tests/common/certificates.rs"]
 mod certificates;
@@ -17,9 +17,12 @@ use async_tungstenite::{WebSocketStream, client_async};
 use bytes::Buf;
 use certificates::{Authority, Identity, Valid};
 use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt};
-use mqtt_async::{AnyConnector, Client, Config, QoS, Tcp, Tls, TlsConfig, Version, WebSocket};
+use mqtt_async::{
+    AnyConnector, Client, Config, QoS, Tcp, Tls, TlsConfig, TokioTcp, Version, WebSocket,
+};
 use mqtt_broker::{
-    Broker, BrokerConfig, ClientInfo, Hooks, Layers, Peer as From, TlsError, TlsIdentity,
+    Broker, BrokerConfig, ClientInfo, Hooks, Layers, Peer as From, TlsError, TlsIdentity, TokioIo,
+    TokioTimer,
 };
 use mqtt_proto::{Connect, ReasonCode, TxBuf};
 use smol::net::TcpStream;
@@ -78,6 +81,11 @@ async fn talk(connector: AnyConnector, version: Version) {
     let config = Config::new(version).client_id("talker").unwrap();
     let (client, driver) = Client::new(config, connector);
     let driver = smol::spawn(driver);
+    converse(client).await;
+    driver.await.unwrap();
+}
+
+async fn converse(client: Client) {
     let mut messages = client.messages();
     client.subscribe("t", QoS::ExactlyOnce).unwrap().await.unwrap();
     for qos in EACH_QOS {
@@ -88,7 +96,6 @@ async fn talk(connector: AnyConnector, version: Version) {
         }
     }
     client.disconnect().await.unwrap();
-    driver.await.unwrap();
 }
 
 #[test]
@@ -126,6 +133,34 @@ fn our_client_comes_through_each() {
         broker.shutdown();
         until(&broker, |stats| stats.connections == 0).await;
     });
+}
+
+#[test]
+fn tokio_alone_will_do() {
+    let pki = Pki::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(guarded(async {
+        let (broker, driver) = Broker::with_timer(BrokerConfig::default(), TokioTimer::new());
+        let driver = tokio::spawn(driver);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (accepting, layers) = (broker.clone(), pki.tls().websocket());
+        let accept = tokio::spawn(async move {
+            while let Ok((stream, address)) = listener.accept().await {
+                let peer = From::from_address(address);
+                accepting.attach_with(TokioIo::new(stream), peer, &layers);
+            }
+        });
+        let tls = Tls::new(TokioTcp::new("localhost", port), pki.trust().build().unwrap());
+        let config = Config::new(Version::V5);
+        let (client, ours) = Client::with_timer(config, WebSocket::new(tls), TokioTimer::new());
+        let ours = tokio::spawn(ours);
+        converse(client).await;
+        ours.await.unwrap().unwrap();
+        broker.shutdown();
+        driver.await.unwrap();
+        accept.abort();
+    }));
 }
 
 #[test]
