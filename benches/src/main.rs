@@ -8,8 +8,10 @@ use mqtt_benches::{client, codec, growth, router, session};
 
 const USAGE: &str = "usage: benches [codec | session | router | growth | client | all] [--rounds N] [--only PART OF A CASE'S NAME]";
 
+type Bench = fn(&Options) -> io::Result<()>;
+
 /// Each measurement by its name.
-const BENCHES: &[(&str, fn(&Options) -> io::Result<()>)] = &[
+const BENCHES: &[(&str, Bench)] = &[
     ("codec", |options| bench("codec", codec::cases(), options).map(drop)),
     ("session", |options| bench("session", session::cases(), options).map(drop)),
     ("router", |options| bench("router", router::cases(), options).map(drop)),

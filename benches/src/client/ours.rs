@@ -1,6 +1,5 @@
 //! Our client, as its documentation says to use it, on three runtimes.
 
-use std::future::Future;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -93,17 +92,10 @@ async fn acknowledged(client: Client, load: Load, qos: QoS) -> Measured {
 }
 
 /// Publishes as soon as there is room; the bounds of the client hold the loop back.
-fn publish<'a>(
-    client: &'a Client,
-    topic: &'a TopicName,
-    payload: &'a Bytes,
-    qos: QoS,
-) -> impl Future<Output = ()> + Send + 'a {
-    async move {
-        while let Err(error) = client.publish(topic, payload.clone(), qos) {
-            assert!(matches!(error, PublishError::Full(_)), "{error}");
-            client.ready().await.expect("room");
-        }
+async fn publish(client: &Client, topic: &TopicName, payload: &Bytes, qos: QoS) {
+    while let Err(error) = client.publish(topic, payload.clone(), qos) {
+        assert!(matches!(error, PublishError::Full(_)), "{error}");
+        client.ready().await.expect("room");
     }
 }
 

@@ -164,7 +164,7 @@ fn nine() -> PublishFields {
 /// 80 % PUBLISH of 32 to 512 bytes, half of them QoS 0; 14 % PUBACK, 3 % PINGRESP, 3 % SUBACK.
 fn mixed() -> Vec<Item> {
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
-    let topics: Vec<TopicName> = (0..32).map(|index| mixed_topic(index)).collect();
+    let topics: Vec<TopicName> = (0..32).map(mixed_topic).collect();
     let one = |index| match random.below(100) {
         kind @ 0..80 => {
             let size = 32 + random.below(481);
