@@ -8,28 +8,22 @@ mod listeners;
 #[path = "../../mqtt-broker/tests/mosquitto/process.rs"]
 #[allow(dead_code, reason = "the tests of the broker use the rest")]
 mod process;
+mod support;
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::process::{Command, Stdio};
-use std::time::Duration;
 
+use certificates::{Authority, Valid};
 use listeners::Listeners;
-use mqtt_broker::{Broker, BrokerConfig};
+use mqtt_broker::{Broker, BrokerConfig, Layers, TlsIdentity};
 use process::{ProxyServer, Subscriber, installed, proxies_installed};
-
-/// A test that takes longer hangs.
-pub(crate) const GUARD: Duration = Duration::from_secs(20);
+pub(crate) use support::GUARD;
 
 /// Runs the command; returns the exit code and its errors.
 fn mqtt(args: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mqtt"));
-    command.args(args).stdin(Stdio::null());
-    for name in ["MQTT_HOST", "MQTT_PORT", "MQTT_USERNAME", "MQTT_PASSWORD", "NO_PROXY", "no_proxy"]
-    {
-        command.env_remove(name);
-    }
+    let mut command = support::mqtt(args);
+    command.env_remove("NO_PROXY").env_remove("no_proxy");
     let output = command.envs(environment.iter().copied()).output().unwrap();
-    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    (output.status.code(), support::stderr(&output))
 }
 
 /// Publishes that text in that way, and insists that all is well.
@@ -155,6 +149,53 @@ fn proxies_are_asked() {
     assert!(!stderr.contains("secret"), "{stderr}");
 }
 
+/// Has our broker keep a message, and clear it, in that way.
+fn retain(broker: &Broker, way: &[&str], environment: &[(&str, &str)]) {
+    publish("x", &[&["-r"], way].concat(), environment);
+    assert_eq!(broker.stats().retained_messages, 1, "{way:?}");
+    let clear = ["pub", "-t", "a", "-q", "1", "-r", "-n"];
+    let (code, stderr) = mqtt(&[&clear, way].concat(), environment);
+    assert_eq!((code, broker.stats().retained_messages), (Some(0), 0), "{way:?}: {stderr}");
+}
+
+#[test]
+fn each_listener_of_our_broker_is_reached() {
+    let name = format!("listeners-{}", std::process::id());
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let authority = Authority::new("test authority");
+    let server = authority.sign(&["localhost"], "localhost", Valid::Now);
+    let client = authority.sign(&[], "a client", Valid::Now);
+    let ca = write("ca.pem", &authority.certificate);
+    let (cert, key) = (write("client.pem", &client.certificate), write("client.key", &client.key));
+    let identity =
+        || TlsIdentity::pem(server.certificate.as_bytes(), server.key.as_bytes()).unwrap();
+    let tls = Layers::new().tls(identity().build().unwrap());
+    let mutual = identity().client_ca(authority.certificate.as_bytes()).unwrap();
+
+    let (broker, driver) = Broker::new(BrokerConfig::default());
+    let thread = std::thread::spawn(move || smol::block_on(driver));
+    let listen = |layers| broker.listen_with("127.0.0.1:0", layers).unwrap().port().to_string();
+    let trust = ["--cafile", &ca, "-p"];
+    retain(&broker, &["-p", &listen(Layers::new())], &[]);
+    retain(&broker, &["--ws", "-p", &listen(Layers::new().websocket())], &[]);
+    retain(&broker, &[&trust[..], &[&listen(tls.clone())]].concat(), &[]);
+    retain(&broker, &[&trust[..], &[&listen(tls.websocket()), "--ws"]].concat(), &[]);
+    let mutual = listen(Layers::new().tls(mutual.build().unwrap()));
+    let known = [&trust[..], &[&mutual, "--cert", &cert, "--key", &key]].concat();
+    retain(&broker, &known, &[]);
+    let url = format!("mqtts://localhost:{mutual}?ca={ca}&cert={cert}&key={key}");
+    retain(&broker, &["--url", &url], &[]);
+    broker.shutdown();
+    thread.join().unwrap();
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
 #[cfg(unix)]
 #[test]
 fn the_environment_and_a_socket_lead_to_the_broker() {
@@ -163,20 +204,13 @@ fn the_environment_and_a_socket_lead_to_the_broker() {
     let socket = std::env::temp_dir().join(format!("mqtt-cli-{}.sock", std::process::id()));
     broker.listen_unix(&socket).unwrap();
     let thread = std::thread::spawn(move || smol::block_on(driver));
-    let retain = |way: &[&str], environment: &[(&str, &str)]| {
-        publish("x", &[&["-r"], way].concat(), environment);
-        assert_eq!(broker.stats().retained_messages, 1, "{way:?}");
-        let clear = ["pub", "-t", "a", "-q", "1", "-r", "-n"];
-        let (code, stderr) = mqtt(&[&clear, way].concat(), environment);
-        assert_eq!((code, broker.stats().retained_messages), (Some(0), 0), "{stderr}");
-    };
-    retain(&["--unix", socket.to_str().unwrap()], &[]);
-    retain(&["--url", &format!("unix://{}", socket.display())], &[]);
-    retain(&[], &[("MQTT_HOST", "127.0.0.1"), ("MQTT_PORT", &port)]);
+    retain(&broker, &["--unix", socket.to_str().unwrap()], &[]);
+    retain(&broker, &["--url", &format!("unix://{}", socket.display())], &[]);
+    retain(&broker, &[], &[("MQTT_HOST", "127.0.0.1"), ("MQTT_PORT", &port)]);
     // What is said is said to one server only.
     let elsewhere = [("MQTT_HOST", "no-such-host.invalid"), ("MQTT_PORT", "1")];
-    retain(&["--url", &format!("mqtt://127.0.0.1:{port}")], &elsewhere);
-    retain(&["-h", "127.0.0.1", "-p", &port], &elsewhere);
+    retain(&broker, &["--url", &format!("mqtt://127.0.0.1:{port}")], &elsewhere);
+    retain(&broker, &["-h", "127.0.0.1", "-p", &port], &elsewhere);
     broker.shutdown();
     thread.join().unwrap();
 }
