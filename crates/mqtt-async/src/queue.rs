@@ -55,7 +55,15 @@ impl Queue {
     /// Adds a message; what is dropped for lack of room is to be acknowledged.
     #[inline]
     pub(crate) fn push(&mut self, mut message: Message, dropped: &mut Vec<AckId>) {
-        self.remove_former(&message.publish);
+        if self.former > 0
+            && message.publish.dup()
+            && let Some(former) = self.former_of(&message.publish)
+        {
+            // It stays where it stands: what came behind it comes again as well, and not all at once.
+            former.owned = false;
+            former.message = message;
+            return;
+        }
         let size = message.publish.wire_len();
         let refused = match self.bounds.overflow {
             Overflow::Block => {
@@ -165,24 +173,21 @@ impl Queue {
         self.former = self.entries.len();
     }
 
-    /// Removes what comes again, so that losses of the connection do not make it pile up.
-    fn remove_former(&mut self, again: &PublishPacket) {
+    /// Returns what comes again, so that losses of the connection do not make it pile up.
+    fn former_of(&mut self, again: &PublishPacket) -> Option<&mut Entry> {
         // Where a topic waits once, the message takes that place anyway.
         let once = self.bounds.overflow == Overflow::LatestPerTopic;
-        if self.former == 0 || once || !again.dup() || again.qos() != QoS::AtLeastOnce {
-            return;
+        if once || again.qos() != QoS::AtLeastOnce {
+            return None;
         }
         let is_same = |entry: &Entry| {
             let publish = &entry.message.publish;
             (publish.qos(), publish.packet_id()) == (again.qos(), again.packet_id())
                 && publish.topic_bytes() == again.topic_bytes()
                 && publish.payload_bytes() == again.payload_bytes()
+                && publish.wire_len() == again.wire_len()
         };
-        let index = self.entries.iter().take(self.former).position(is_same);
-        if let Some(entry) = index.and_then(|index| self.entries.remove(index)) {
-            self.former -= 1;
-            self.forget(&entry);
-        }
+        self.entries.iter_mut().take(self.former).find(|entry| is_same(entry))
     }
 
     /// Tells whether reading has to stop because QoS 1 and 2 alone exceed a bound.

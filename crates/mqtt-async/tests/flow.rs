@@ -183,6 +183,31 @@ fn where_nobody_tells_of_a_lost_session_what_waits_is_kept_until_it_comes_again(
     }
 }
 
+#[test]
+fn what_comes_again_stands_where_it_stood() {
+    // When the first has come again, the others have not: they are taken, as they are, behind it.
+    let mut bench = Bench::new(lasting(Version::V31), Shape { capacity: 100, chunk: 10 });
+    bench.settle();
+    let mut messages = bench.client().messages();
+    for number in 0..3u8 {
+        push(&bench, number.to_string().repeat(400), QoS::AtLeastOnce);
+    }
+    bench.settle();
+    bench.server.cut();
+    bench.settle();
+    bench.clock.advance(Duration::from_secs(60));
+    let bytes = bench.client().stats().bytes_in;
+    // CONNACK has 4 bytes, and the message 408.
+    while bench.client().stats().bytes_in < bytes + 412 {
+        bench.step();
+    }
+    let mut got = Vec::new();
+    while let Some(message) = messages.try_next() {
+        got.push(message.payload_bytes()[0]);
+    }
+    assert_eq!(got, *b"012");
+}
+
 // class: 41
 #[test]
 fn receiving_and_publishing_in_one_task_with_room_for_one_does_not_deadlock() {
