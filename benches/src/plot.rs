@@ -36,7 +36,15 @@ fn draw(area: &Area<'_>, curve: &Curve) -> Result<(), Box<dyn std::error::Error 
             (1.0..right * 1.2).log_scale(),
             (bottom / 3.0..top * 3.0).log_scale(),
         )?;
-    chart.configure_mesh().light_line_style(WHITE).x_labels(8).y_labels(6).draw()?;
+    let plain = |value: &f64| value.to_string();
+    chart
+        .configure_mesh()
+        .light_line_style(WHITE)
+        .x_labels(8)
+        .y_labels(6)
+        .x_label_formatter(&plain)
+        .y_label_formatter(&plain)
+        .draw()?;
     chart.draw_series(LineSeries::new(points.iter().copied(), &BLUE))?;
     let dots = points.iter().map(|point| Circle::new(*point, 3, BLUE.filled()));
     chart.draw_series(dots)?;
