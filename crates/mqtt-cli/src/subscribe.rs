@@ -1,6 +1,6 @@
 //! `mqtt sub`.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use mqtt_async::{
     FilterSubscription, Inbound, Message, QoS, RetainHandling, Subscribe, Subscription,
@@ -33,11 +33,11 @@ pub(crate) struct Args {
     #[arg(short = 'C', long, value_name = "COUNT")]
     count: Option<u64>,
 
-    /// Ends if no message has come for so long; that is exit code 6.
+    /// Ends after so long, counted from the subscription; that is exit code 6.
     #[arg(short = 'W', long, value_name = "DURATION", value_parser = seconds_or_duration)]
     timeout: Option<Duration>,
 
-    /// Prints only what is retained, and ends when nothing has come for a second, or for --timeout.
+    /// Prints only what is retained, and ends when nothing has come for a second, or after --timeout.
     #[arg(long, conflicts_with = "no_retained")]
     retained_only: bool,
 
@@ -58,6 +58,9 @@ pub(crate) struct Args {
 
 /// How many bytes are printed at once at most.
 const AT_ONCE: usize = 64 * 1024;
+
+/// What is retained comes at once, so a short silence is its end.
+const SILENCE: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let config = args.connection.config()?;
@@ -114,10 +117,12 @@ impl Args {
     async fn print(&self, messages: &mut Subscription) -> Result<(), Failure> {
         let look = self.look.look();
         messages.subscribed().await?;
+        // A time that is too far away does not come.
+        let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut left = self.count.unwrap_or(u64::MAX);
         let mut out = Vec::new();
         while left > 0 {
-            let Some(message) = self.next(messages, &mut out).await? else { break };
+            let Some(message) = self.next(messages, deadline, &mut out).await? else { break };
             if (self.no_retained && message.retain()) || (self.retained_only && !message.retain()) {
                 continue;
             }
@@ -135,26 +140,41 @@ impl Args {
     async fn next(
         &self,
         messages: &mut Subscription,
+        deadline: Option<Instant>,
         out: &mut Vec<u8>,
     ) -> Result<Option<Message>, Failure> {
-        if out.len() < AT_ONCE
+        // Looked at before each message: there may be one at any time.
+        let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if !is_over
+            && out.len() < AT_ONCE
             && let Some(message) = messages.try_next()
         {
             return Ok(Some(message));
         }
         output::print(out)?;
         out.clear();
-        // What is retained comes at once, so a short silence is its end.
-        let timeout = self.timeout.or(self.retained_only.then_some(Duration::from_secs(1)));
-        let Some(timeout) = timeout else { return Ok(messages.next().await) };
+        if is_over {
+            return self.late();
+        }
+        let silence = self.retained_only.then(|| Instant::now() + SILENCE);
         let late = async {
-            Timer::after(timeout).await;
-            if self.retained_only {
-                return Ok(None);
-            }
-            let what = format_args!("no message for {}", humantime::format_duration(timeout));
-            Err(Failure::new(Kind::Timeout, what))
+            match deadline.into_iter().chain(silence).min() {
+                Some(at) => Timer::at(at).await,
+                None => future::pending().await,
+            };
+            self.late()
         };
         future::or(async { Ok(messages.next().await) }, late).await
+    }
+
+    /// What it means that the time is up.
+    fn late(&self) -> Result<Option<Message>, Failure> {
+        match self.timeout {
+            Some(timeout) if !self.retained_only => {
+                let what = format_args!("{} are over", humantime::format_duration(timeout));
+                Err(Failure::new(Kind::Timeout, what))
+            }
+            _ => Ok(None),
+        }
     }
 }

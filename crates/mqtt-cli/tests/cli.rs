@@ -229,6 +229,21 @@ fn a_session_collects_messages_between_two_calls() {
 }
 
 #[test]
+fn messages_do_not_put_off_the_end_of_the_time() {
+    let world = World::new();
+    let mut sub = world.sub(&["-t", "a", "-W", "300ms"]);
+    let mut published = 0;
+    while sub.try_wait().unwrap().is_none() {
+        world.ok(&["pub", "-t", "a", "-m", "x"]);
+        published += 1;
+        assert!(published < 1000, "it goes on and on");
+    }
+    let output = sub.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(6), "{}", stderr(&output));
+    assert!(!output.stdout.is_empty() && stderr(&output).contains("300ms are over"));
+}
+
+#[test]
 fn scripts_can_tell_what_went_wrong_and_people_as_well() {
     let world = World::new();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
