@@ -82,8 +82,8 @@ struct TlsArgs {
     alpn: Vec<String>,
 
     /// Takes any certificate, whoever has signed it for whatever name: anybody on the way can read and change
-    /// everything.
-    #[arg(long)]
+    /// everything. There is nothing that --cafile could be for then.
+    #[arg(long, conflicts_with = "cafile")]
     insecure: bool,
 
     /// Made once: a measurement has many connections.

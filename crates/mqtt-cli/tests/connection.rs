@@ -231,6 +231,7 @@ fn what_cannot_be_is_wrong_usage_and_shows_no_password() {
         ("--unix /run/s --ws", "cannot be used with"),
         ("--unix /run/s -p 1", "cannot be used with"),
         ("--cert x", "--key"),
+        ("--insecure --cafile x", "cannot be used with"),
         ("--cafile /no/such.pem", "/no/such.pem"),
         ("--tls --servername a/b", "a/b"),
         ("--ws-path mqtt", "mqtt"),
