@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mqtt_async::{Publish, Publishing, QoS, Subscription, Text, TopicName};
+use mqtt_async::{Message, Publish, Publishing, QoS, Subscription, Text, TopicName};
 use smol::{Executor, Timer};
 
 use super::tally::Tally;
@@ -133,6 +133,10 @@ async fn listen(session: &Session, topic: &str, qos: QoS) -> Result<Subscription
     Ok(stream)
 }
 
+async fn next(stream: &mut Subscription) -> Result<Message, Failure> {
+    stream.next().await.ok_or_else(|| Failure::other("the subscription has ended"))
+}
+
 /// A payload that begins with when it was made, in nanoseconds since then.
 fn stamped(since: Instant, size: usize) -> Bytes {
     let nanos = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -163,9 +167,7 @@ async fn roundtrip(
             for _ in 0..options.messages {
                 let began = Instant::now();
                 drop(session.accept(publish.clone()).await?);
-                if stream.next().await.is_none() {
-                    return Err(Failure::other("the subscription has ended"));
-                }
+                next(&mut stream).await?;
                 tally.record(began);
             }
             leave(session).await;
@@ -191,9 +193,7 @@ async fn subscribe(
         let mut stream = listen(&session, topic.as_str(), options.qos).await?;
         parts.push(async move {
             for _ in 0..messages {
-                let Some(message) = stream.next().await else {
-                    return Err(Failure::other("the subscription has ended"));
-                };
+                let message = next(&mut stream).await?;
                 if let Some(began) = stamp(since, message.payload_bytes()) {
                     tally.record(began);
                 }
