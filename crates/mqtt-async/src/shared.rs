@@ -388,16 +388,15 @@ impl State {
                     self.loans.end(token);
                     woken.extend(self.slots.received(token, reason));
                 }
-                Event::Published { token, reason, properties } if reason.is_error() => {
-                    self.loans.end(token);
-                    self.counts.rejected += 1;
-                    let rejected = Err(rejected(vec![reason], properties));
-                    woken.extend(self.slots.resolve(token, rejected));
-                }
                 Event::Published { token, reason, properties } => {
                     self.loans.end(token);
-                    self.counts.acked += 1;
-                    woken.extend(self.slots.published(token, reason, properties));
+                    woken.extend(if reason.is_error() {
+                        self.counts.rejected += 1;
+                        self.slots.resolve(token, Err(rejected(vec![reason], properties)))
+                    } else {
+                        self.counts.acked += 1;
+                        self.slots.published(token, reason, properties)
+                    });
                 }
                 Event::Subscribed { token, ack } => {
                     let late = self.subscriptions.answered(token, &ack.reasons);
