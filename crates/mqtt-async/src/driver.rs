@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use std::{fmt, mem};
 
-use mqtt_proto::ReasonCode;
+use mqtt_proto::{Publish, ReasonCode};
 
 use crate::config::Limits;
 use crate::connect::Connector;
@@ -15,7 +15,7 @@ use crate::error::{Error, TokenError};
 use crate::hooks::Hooks;
 use crate::random::Random;
 use crate::redirect::Route;
-use crate::shared::{Close, End, Lent, News, Shared};
+use crate::shared::{Close, End, News, Shared};
 use crate::status::{Event, Phase};
 use crate::store::Journal;
 use crate::time::{Timer, later};
@@ -70,7 +70,7 @@ pub struct Driver<C: Connector, T> {
     /// What to tell behind the lock.
     news: News,
     /// What to drop there; kept for its capacity.
-    spent: Vec<Lent>,
+    spent: Vec<Publish>,
     trace: Trace,
     result: Option<Result<(), Error>>,
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 use std::{fmt, mem};
 
 use mqtt_proto::{
-    AckProperties, Client as ClientRole, CloseReason, Event, Failure, ReasonCode, Session,
+    AckProperties, Client as ClientRole, CloseReason, Event, Failure, Publish, ReasonCode, Session,
     SessionState, StoreSeq, Subscribe, TxBuf, Unsubscribe, Version,
 };
 
@@ -35,8 +35,7 @@ mod subscriptions;
 mod wakers;
 
 pub(crate) use authentication::{Authentication, Outcome};
-use lent::Loans;
-pub(crate) use lent::{Lent, Locked, own_connect, owned, owned_subscribe, owned_unsubscribe};
+pub(crate) use lent::{Locked, own_connect, owned, owned_subscribe, owned_unsubscribe};
 use line::Line;
 pub(crate) use line::Ticket;
 use log::Log;
@@ -67,7 +66,8 @@ pub(crate) struct State {
     /// What the session has to say; the link takes it over, and writes it without the lock.
     pub(crate) out: TxBuf,
     outgoing: Outgoing,
-    loans: Loans,
+    /// Messages to be dropped outside of the lock; those that the session is done with it keeps itself.
+    spent: Vec<Publish>,
     /// Whether the link writes what lies there.
     pub(crate) is_writing: bool,
     pub(crate) slots: Slots,
@@ -179,6 +179,8 @@ impl Shared {
         clock: Clock,
         epoch: Instant,
     ) -> Shared {
+        let mut session = Session::with_state(config.session, session);
+        session.keep_spent();
         Shared {
             handles: AtomicUsize::new(0),
             clock,
@@ -188,10 +190,10 @@ impl Shared {
             inbound: config.inbound,
             state: Mutex::new(State {
                 router: Router::new(config.inbound, config.copy_up_to),
-                session: Session::with_state(config.session, session),
+                session,
                 out: TxBuf::new(),
                 outgoing: Outgoing::new(config.outbound),
-                loans: Loans::default(),
+                spent: Vec::new(),
                 is_writing: false,
                 slots: Slots::default(),
                 subscriptions: Subscriptions::default(),
@@ -311,8 +313,8 @@ impl State {
 
     /// Takes the session out, with what it holds; the client has ended.
     pub(crate) fn take_session(&mut self) -> Session<ClientRole> {
-        let empty = Session::new(self.session.config().clone());
-        self.loans.end_all();
+        let mut empty = Session::new(self.session.config().clone());
+        empty.keep_spent();
         mem::replace(&mut self.session, empty)
     }
 
@@ -362,7 +364,7 @@ impl State {
     pub(crate) fn relax(&mut self) {
         self.slots.relax();
         self.subscriptions.relax();
-        self.loans.relax();
+        self.spent.shrink_to_fit();
         self.out.shrink();
     }
 
@@ -385,11 +387,9 @@ impl State {
                     arrived |= self.router.deliver(message, &mut self.session, woken);
                 }
                 Event::Received { token, reason } => {
-                    self.loans.end(token);
                     woken.extend(self.slots.received(token, reason));
                 }
                 Event::Published { token, reason, properties } => {
-                    self.loans.end(token);
                     woken.extend(if reason.is_error() {
                         self.counts.rejected += 1;
                         self.slots.resolve(token, Err(rejected(vec![reason], properties)))
@@ -419,7 +419,6 @@ impl State {
                     woken.extend(self.slots.resolve(token, result));
                 }
                 Event::Failed { token, error } => {
-                    self.loans.end(token);
                     self.subscriptions.failed(token);
                     self.listening_failed(token, &error, woken);
                     self.counts.unwritten += u64::from(error == Failure::NotWritten);

@@ -322,6 +322,38 @@ impl<R: Role> Session<R> {
         self.core.cancel(token)
     }
 
+    /// Keeps the messages that it is done with, from now on, until [`take_spent`](Session::take_spent) takes
+    /// them: those that have an outcome, and those that a command refused without giving them back.
+    ///
+    /// The end of a payload may be code of whoever made it (`Bytes::from_owner`). This is for a caller that
+    /// must not have it run while the session is at work, as under a lock. Only a caller that takes them
+    /// regularly may ask for it: else they pile up.
+    pub fn keep_spent(&mut self) {
+        self.core.spent().keep();
+    }
+
+    /// Moves the messages that it is done with to `into`. An empty vector is kept for its capacity.
+    ///
+    /// ```
+    /// # use mqtt_proto::{Client, Publish, PublishError, Session, TopicName, Instant};
+    /// # fn send(session: &mut Session<Client>, publish: Publish) {
+    /// session.keep_spent();
+    /// let refused = session.publish(publish, Instant::EPOCH).is_err();
+    /// let mut spent = Vec::new();
+    /// session.take_spent(&mut spent);
+    /// # }
+    /// ```
+    #[inline]
+    pub fn take_spent(&mut self, into: &mut Vec<Publish>) {
+        self.core.spent().take(into);
+    }
+
+    /// Tells whether there is something to take.
+    #[inline]
+    pub fn has_spent(&self) -> bool {
+        self.core.has_spent()
+    }
+
     /// Acknowledges a message that came in.
     ///
     /// Acknowledgements leave in the order in which the messages came, whatever the order of the

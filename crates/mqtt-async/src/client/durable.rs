@@ -110,7 +110,7 @@ impl Client {
         let shared = self.0.shared();
         let slot = {
             let mut state = shared.lock();
-            state.recover(shared, token, message.as_ref())
+            state.recover(shared, token, message.is_none())
         };
         Recovered { publishing: Publishing::new(Some(slot)), message }
     }

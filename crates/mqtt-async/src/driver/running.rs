@@ -202,7 +202,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         let paused = state.router.is_over() && running.since.is_some() && !state.is_busy();
         let deadline = state.session.poll_timeout().filter(|_| watches);
         self.news = state.log.tell(&mut self.woken);
-        state.swap_spent(&mut self.spent);
+        self.spent = state.take_spent(mem::take(&mut self.spent));
         Wishes {
             closed,
             aborted,

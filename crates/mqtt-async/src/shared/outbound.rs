@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use mqtt_proto::{Publish, ReasonCode, Token, TxBuf};
 
 use super::line::Room;
-use super::{Close, Lent, Line, Look, Shared, Slot, State, Ticket};
+use super::{Close, Line, Look, Shared, Slot, State, Ticket};
 use crate::config::{Dropped, Offline, Outbound, OutboundOverflow};
 use crate::error::{PublishError, TokenError};
 
@@ -170,7 +170,7 @@ impl State {
         match overflow {
             OutboundOverflow::DropNewest if !self.session.has_room(&publish) => {
                 self.counts.dropped.count(Dropped::Newest);
-                self.loans.begin(Lent::of(&publish), None);
+                self.spent.push(publish);
                 Ok(None)
             }
             OutboundOverflow::Reject | OutboundOverflow::DropNewest => {
@@ -189,10 +189,7 @@ impl State {
         publish: Publish,
         now: mqtt_proto::Instant,
     ) -> Result<Token, PublishError> {
-        let lent = Lent::of(&publish);
-        let result = self.session.publish(publish, now);
-        self.loans.begin(lent, result.as_ref().ok().copied());
-        result.map_err(|error| {
+        self.session.publish(publish, now).map_err(|error| {
             let error = PublishError::from(error);
             self.full |= matches!(error, PublishError::Full(_));
             error
@@ -208,11 +205,9 @@ impl State {
         after: &mut After,
     ) -> Result<(Token, Token), PublishError> {
         let mut taken = Vec::new();
-        let lent = Lent::of(&publish);
-        let result = self.session.publish_over(publish, place, now, &mut taken);
-        self.loans.begin(lent, result.as_ref().ok().map(|(token, _)| *token));
-        let (token, at) = result?;
-        for (index, (gone, _)) in taken.into_iter().enumerate() {
+        let (token, at) = self.session.publish_over(publish, place, now, &mut taken)?;
+        for (index, (gone, publish)) in taken.into_iter().enumerate() {
+            self.spent.push(publish);
             let replaced = index == 0 && place == Some(at);
             let dropped = if replaced { Dropped::Replaced } else { Dropped::Oldest };
             after.woken.extend(self.dropped(gone, dropped));
@@ -248,7 +243,6 @@ impl State {
     /// A message was dropped: its token is told. Returns who waits for it.
     fn dropped(&mut self, token: Token, dropped: Dropped) -> Option<Waker> {
         self.counts.dropped.count(dropped);
-        self.loans.end(token);
         self.slots.resolve(token, Err(TokenError::Dropped(dropped)))
     }
 
@@ -259,7 +253,8 @@ impl State {
         if offline == Offline::All || self.close >= Close::Now || self.end.is_some() {
             return;
         }
-        for (token, _) in self.session.take_back(|publish| !offline.admits(publish.qos)) {
+        for (token, publish) in self.session.take_back(|publish| !offline.admits(publish.qos)) {
+            self.spent.push(publish);
             woken.extend(self.dropped(token, Dropped::Offline));
         }
         self.outgoing.line.admit_all(woken);
@@ -289,11 +284,10 @@ impl State {
         &mut self,
         shared: &Arc<Shared>,
         token: Token,
-        publish: Option<&Publish>,
+        is_released: bool,
     ) -> Slot {
-        self.loans.begin(publish.and_then(Lent::of), Some(token));
         let slot = self.slots.open(token, shared);
-        if publish.is_none() {
+        if is_released {
             self.slots.received(token, ReasonCode::SUCCESS);
         }
         slot

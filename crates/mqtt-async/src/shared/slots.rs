@@ -108,7 +108,6 @@ impl Slot {
     pub(crate) fn cancel(self) -> Option<Publish> {
         self.page.shared.command(|state| {
             let publish = state.session.cancel(self.token)?;
-            state.loans.end(self.token);
             state.slots.pages.close(self.token);
             Some(publish)
         })

@@ -15,7 +15,7 @@ use super::inbound::{Arrivals, Inbound};
 use super::limits::Limits;
 use super::link::{Link, Phase};
 use super::list::relax;
-use super::outbound::{Outbound, Sending, published};
+use super::outbound::{Outbound, Sending, Spent, published};
 use super::store::{Record, RecordError, StoreKey, StoreOp, StoreSeq, read};
 use super::timers::Timer;
 use crate::codec;
@@ -242,10 +242,10 @@ impl Core {
     pub(super) fn set_state(&mut self, state: Option<SessionState>) {
         let old = core::mem::replace(&mut self.state, state.unwrap_or_default());
         self.state.outbound.journal.on = self.settings.journal;
-        self.state.outbound.succeed(&old.outbound, &mut self.events);
-        self.state.outbound.fail_unwritten(&mut self.events);
         self.state.inbound.succeed(&old.inbound);
         self.state.links = self.state.links.max(old.links);
+        self.state.outbound.succeed(old.outbound, &mut self.events);
+        self.state.outbound.fail_unwritten(&mut self.events);
         self.make_writable();
     }
 
@@ -255,6 +255,14 @@ impl Core {
 
     pub(super) fn stored(&mut self, upto: StoreSeq) {
         self.state.outbound.journal.handle_stored(upto);
+    }
+
+    pub(super) fn has_spent(&self) -> bool {
+        !self.state.outbound.spent.is_empty()
+    }
+
+    pub(super) fn spent(&mut self) -> &mut Spent {
+        &mut self.state.outbound.spent
     }
 
     pub(super) const fn last_store(&self) -> StoreSeq {

@@ -14,7 +14,7 @@ use super::list::{Key, List, relax};
 use super::store::{Journal, StoreKey, StoreSeq};
 use crate::codec::{self, PublishHeader};
 use crate::error::EncodeError;
-use crate::packet::{AckProperties, Publish, PublishFields, PublishProperties};
+use crate::packet::{AckProperties, Publish, PublishFields};
 use crate::reason::ReasonCode;
 use crate::time::Instant;
 use crate::txbuf::TxBuf;
@@ -27,11 +27,13 @@ mod line;
 mod probe;
 mod requests;
 mod resume;
+mod spent;
 mod unwritten;
 
 use given_up::GivenUp;
 use probe::Probe;
 pub(super) use requests::Request;
+pub(super) use spent::Spent;
 use unwritten::Unwritten;
 
 /// What the session remembers of outbound messages, whatever becomes of the connection.
@@ -50,6 +52,8 @@ pub(super) struct Outbound {
     held: usize,
     held_bytes: usize,
     unwritten: Unwritten,
+    /// Messages that have ended, if the caller takes them.
+    pub(super) spent: Spent,
     /// Requests that were sent and have no answer.
     requests_in_flight: usize,
     last_token: u64,
@@ -111,6 +115,13 @@ struct Release {
     order: u64,
     /// What has to be durable before it may be sent.
     stored: StoreSeq,
+}
+
+/// What is left of an exchange that was taken out.
+struct Removed {
+    token: Token,
+    id: PacketId,
+    is_request: bool,
 }
 
 /// What one connection remembers of outbound messages.
@@ -281,7 +292,7 @@ impl Outbound {
                             return false;
                         }
                     }
-                    adapt(&mut queued.publish, wire).and_then(|()| {
+                    adapt(&mut queued.publish, wire, &mut self.spent).and_then(|()| {
                         encode_new(&queued.publish, header, &mut sending.aliases, wire, out)
                     })
                 }
@@ -299,11 +310,13 @@ impl Outbound {
                     return true;
                 }
                 (Ok(()), None) => {
+                    self.spent.put(publish);
                     self.give_room(size);
                     self.unwritten.push(token, out);
                     return true;
                 }
                 (Err(error), id) => {
+                    self.spent.put(publish);
                     if let Some(id) = id {
                         self.ids.free(id);
                     }
@@ -323,35 +336,39 @@ impl Outbound {
         Release { link, resent: false, order, stored }
     }
 
-    /// Takes an exchange out that has ended, and frees its identifier and its share of the quota.
-    fn take(&mut self, sending: &mut Sending, link: u32, key: Key) -> Option<InFlight> {
-        let entry = self.remove(sending, link, key)?;
-        match &entry.exchange {
-            Exchange::Request(_) => self.ids.free(entry.id),
-            _ => self.forget(entry.token, Some(entry.id)),
+    /// Ends an exchange: frees its identifier and its share of the quota. Returns its token.
+    fn finish(&mut self, sending: &mut Sending, link: u32, key: Key) -> Option<Token> {
+        let Removed { token, id, is_request } = self.remove(sending, link, key)?;
+        match is_request {
+            true => self.ids.free(id),
+            false => self.forget(token, Some(id)),
         }
-        Some(entry)
+        Some(token)
     }
 
     /// Takes an exchange out, and frees its share of the quota.
-    fn remove(&mut self, sending: &mut Sending, link: u32, key: Key) -> Option<InFlight> {
+    #[inline]
+    fn remove(&mut self, sending: &mut Sending, link: u32, key: Key) -> Option<Removed> {
         if sending.resend == Some(key) {
             sending.resend = self.in_flight.next(key);
         }
-        let entry = self.in_flight.remove(key)?;
-        let (counted, size) = match &entry.exchange {
-            Exchange::Publish { size, .. } => (entry.link == link, *size),
+        let InFlight { token, id, link: sent_on, exchange } = self.in_flight.remove(key)?;
+        let (counted, size) = match exchange {
+            Exchange::Publish { publish, size, .. } => {
+                self.spent.put(publish);
+                (sent_on == link, size)
+            }
             Exchange::Released { .. } => (true, 0),
             Exchange::Request(_) => {
                 self.requests_in_flight -= 1;
-                return Some(entry);
+                return Some(Removed { token, id, is_request: true });
             }
         };
         if counted {
             sending.open = sending.open.saturating_sub(1);
         }
         self.give_room(size);
-        Some(entry)
+        Some(Removed { token, id, is_request: false })
     }
 }
 
@@ -368,7 +385,7 @@ fn remaining(expires: Instant, now: Instant) -> u32 {
 
 /// Leaves out of a message what the version does not have.
 #[inline]
-fn adapt(publish: &mut Publish, wire: &Wire<'_>) -> Result<(), Failure> {
+fn adapt(publish: &mut Publish, wire: &Wire<'_>, spent: &mut Spent) -> Result<(), Failure> {
     if !wire.version.is_v5()
         && let Some(fields) = publish.properties.get()
     {
@@ -376,7 +393,7 @@ fn adapt(publish: &mut Publish, wire: &Wire<'_>) -> Result<(), Failure> {
         if !wire.drops_properties && has_v5_properties(fields) {
             return Err(Failure::NotSupported(NEEDS_V5));
         }
-        publish.properties = PublishProperties::default();
+        spent.put_properties(publish);
     }
     Ok(())
 }

@@ -28,6 +28,7 @@ mod reported;
 mod resume;
 mod round_trip;
 mod server;
+mod spent;
 mod stall;
 mod store;
 mod unwritten;

@@ -27,7 +27,10 @@ impl Core {
         if self.phase() == Phase::Closing {
             return Err(PublishError::Closing(Box::new(publish)));
         }
-        self.check(&publish)?;
+        if let Err(error) = self.check(&publish) {
+            self.state.outbound.spent.put(publish);
+            return Err(error);
+        }
         let size = publish.size();
         if let Some(place) = place {
             match self.state.outbound.replace(place, publish, size, now) {

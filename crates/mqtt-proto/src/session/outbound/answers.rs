@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use core::mem;
 
 use super::{Exchange, InFlight, Outbound, Request, Sending, published};
 use crate::packet::{Ack, SubAck, UnsubAck};
@@ -39,7 +40,7 @@ impl Outbound {
             Exchange::Publish { publish, .. } if publish.qos == QoS::AtLeastOnce => {
                 let token = entry.token;
                 sending.probe.answered(token, now);
-                self.take(sending, link, key);
+                self.finish(sending, link, key);
                 events.push_back(published(token, ack.reason, ack.properties));
                 Ok(None)
             }
@@ -73,7 +74,7 @@ impl Outbound {
             Exchange::Publish { publish, .. } if publish.qos != QoS::ExactlyOnce => Err(WRONG_KIND),
             Exchange::Request(_) => Err(WRONG_KIND),
             _ if ack.reason.is_error() => {
-                self.take(sending, link, key);
+                self.finish(sending, link, key);
                 events.push_back(published(token, ack.reason, ack.properties));
                 Ok(None)
             }
@@ -84,9 +85,13 @@ impl Outbound {
                     sending.open += 1;
                 }
                 let stored = self.journal.released(token, id);
-                let release = self.release(stored, link);
-                if let Some(entry) = self.in_flight.get_mut(key) {
-                    entry.exchange = Exchange::Released { release, reason: ack.reason };
+                let released =
+                    Exchange::Released { release: self.release(stored, link), reason: ack.reason };
+                if let Some(entry) = self.in_flight.get_mut(key)
+                    && let Exchange::Publish { publish, .. } =
+                        mem::replace(&mut entry.exchange, released)
+                {
+                    self.spent.put(publish);
                 }
                 self.held_bytes -= size;
                 events.push_back(Event::Received { token, reason: ack.reason });
@@ -118,7 +123,7 @@ impl Outbound {
                 let done = done || !ack.reason.is_error();
                 let reason = if done { *received } else { ack.reason };
                 let token = entry.token;
-                self.take(sending, link, key);
+                self.finish(sending, link, key);
                 events.push_back(published(token, reason, ack.properties));
                 Ok(None)
             }
@@ -140,7 +145,7 @@ impl Outbound {
             return Err("SUBACK has not one reason code for each filter");
         }
         let (token, link) = (entry.token, entry.link);
-        self.take(sending, link, key);
+        self.finish(sending, link, key);
         events.push_back(Event::Subscribed { token, ack: Box::new(ack) });
         Ok(None)
     }
@@ -160,7 +165,7 @@ impl Outbound {
             return Err("UNSUBACK has not one reason code for each filter");
         }
         let (token, link) = (entry.token, entry.link);
-        self.take(sending, link, key);
+        self.finish(sending, link, key);
         events.push_back(Event::Unsubscribed { token, ack: Box::new(ack) });
         Ok(None)
     }

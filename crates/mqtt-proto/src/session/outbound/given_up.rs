@@ -2,7 +2,7 @@
 //! commands have failed; but the receiver may hold the identifier, and would take another message with it
 //! for a repetition. So it stays taken until the receiver ends the exchange, or the session ends.
 
-use super::{Exchange, InFlight, Outbound, Release, Sending};
+use super::{Exchange, Outbound, Release, Removed, Sending};
 use crate::packet::{Ack, Publish};
 use crate::reason::ReasonCode;
 use crate::session::list::Key;
@@ -25,9 +25,9 @@ impl Outbound {
         if !matches!(sent, Exchange::Publish { publish: Publish { qos: QoS::ExactlyOnce, .. }, .. })
         {
             // Nobody remembers an identifier of QoS 1 over connections.
-            return Some(self.take(sending, link, key)?.token);
+            return self.finish(sending, link, key);
         }
-        let InFlight { token, id, .. } = self.remove(sending, link, key)?;
+        let Removed { token, id, .. } = self.remove(sending, link, key)?;
         self.ids.reassign(id);
         self.given_up.insert(id, GivenUp { token, release: None });
         self.journal.given_up(token, id);

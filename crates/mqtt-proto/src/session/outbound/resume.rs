@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::mem;
 
 use super::{Exchange, InFlight, Outbound, Queued, Release, Sending, adapt, encode, remaining};
 use crate::codec::{self, PublishHeader};
@@ -146,7 +147,10 @@ impl Outbound {
                     again.push(Queued { token, place, publish, expires, size, sent, id, stored });
                     continue;
                 }
-                Exchange::Publish { size, .. } => size,
+                Exchange::Publish { publish, size, .. } => {
+                    self.spent.put(publish);
+                    size
+                }
                 Exchange::Released { .. } => 0,
                 // Requests are not in flight between connections.
                 Exchange::Request(_) => continue,
@@ -162,7 +166,7 @@ impl Outbound {
     }
 
     /// Takes the place of the outbound half of another session: its commands come to nothing.
-    pub(in crate::session) fn succeed(&mut self, old: &Outbound, events: &mut VecDeque<Event>) {
+    pub(in crate::session) fn succeed(&mut self, mut old: Outbound, events: &mut VecDeque<Event>) {
         let in_flight = old.in_flight.iter().map(|entry| entry.token);
         let requests = old.requests.iter().map(|(token, _)| *token);
         let queued = old.queue.iter().map(|queued| queued.token);
@@ -170,6 +174,15 @@ impl Outbound {
             events.push_back(Event::Failed { token, error: Failure::SessionLost });
         }
         self.last_token = self.last_token.max(old.last_token);
+        self.spent = mem::take(&mut old.spent);
+        for queued in old.queue {
+            self.spent.put(queued.publish);
+        }
+        while let Some(entry) = old.in_flight.first().and_then(|key| old.in_flight.remove(key)) {
+            if let Exchange::Publish { publish, .. } = entry.exchange {
+                self.spent.put(publish);
+            }
+        }
     }
 
     /// Sends one packet again; false if there is none, or if it has to wait for the peer.
@@ -214,7 +227,8 @@ impl Outbound {
                         message_expiry_interval: expires.map(|at| remaining(at, now)),
                         ..PublishHeader::default()
                     };
-                    match adapt(publish, wire).and_then(|()| encode(publish, &header, wire, out)) {
+                    let adapted = adapt(publish, wire, &mut self.spent);
+                    match adapted.and_then(|()| encode(publish, &header, wire, out)) {
                         Ok(()) => {
                             entry.link = wire.link;
                             sending.open += 1;
