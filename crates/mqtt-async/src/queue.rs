@@ -6,8 +6,8 @@ use mqtt_proto::{AckId, Message, PublishPacket, QoS};
 
 use crate::config::{Inbound, Overflow};
 
-/// From this many waiting messages on, small ones are copied when they come in: a queue that nobody
-/// empties then keeps few blocks alive.
+/// From this many waiting messages on, small ones are copied if they are still there when the next block has
+/// been read: a queue that nobody empties then keeps few blocks alive, and one that is emptied copies nothing.
 const COPY_FROM: usize = 32;
 
 /// A bounded queue; see [`Inbound`] and [`Overflow`] for what happens at its bounds.
@@ -21,6 +21,10 @@ pub(crate) struct Queue {
     acked: usize,
     acked_bytes: usize,
     lagged: u64,
+    /// Which of the blocks that were read the last message came in.
+    block: u64,
+    /// How many of the first entries have been looked at: small ones have memory of their own.
+    settled: usize,
     /// How many of the first entries came on a former connection, and may come again without a word from the
     /// server about its session: MQTT 3.1.
     former: usize,
@@ -46,22 +50,29 @@ impl Queue {
             acked: 0,
             acked_bytes: 0,
             lagged: 0,
+            block: 0,
+            settled: 0,
             former: 0,
             first: 0,
             topics: HashMap::new(),
         }
     }
 
-    /// Adds a message; what is dropped for lack of room is to be acknowledged.
+    /// Adds a message from that block; what is dropped for lack of room is to be acknowledged.
     #[inline]
-    pub(crate) fn push(&mut self, mut message: Message, dropped: &mut Vec<AckId>) {
+    pub(crate) fn push(&mut self, message: Message, block: u64, dropped: &mut Vec<AckId>) {
+        if self.block != block {
+            self.block = block;
+            self.settle();
+        }
+        let copy_up_to = self.copy_up_to;
         if self.former > 0
             && message.publish.dup()
             && let Some(former) = self.former_of(&message.publish)
         {
             // It stays where it stands: what came behind it comes again as well, and not all at once.
-            former.owned = false;
-            former.message = message;
+            *former = Entry { message, owned: false };
+            former.settle(copy_up_to);
             return;
         }
         let size = message.publish.wire_len();
@@ -86,11 +97,7 @@ impl Queue {
             self.acked += 1;
             self.acked_bytes += size;
         }
-        let owned = self.entries.len() >= COPY_FROM && size <= self.copy_up_to;
-        if owned {
-            message.publish = message.publish.into_owned();
-        }
-        self.place(Entry { message, owned }, dropped);
+        self.place(Entry { message, owned: false }, dropped);
         if matches!(self.bounds.overflow, Overflow::DropOldest | Overflow::LatestPerTopic) {
             while self.entries.len() > 1
                 && (self.entries.len() > self.bounds.messages.max(1)
@@ -103,17 +110,29 @@ impl Queue {
         }
     }
 
+    /// Makes those that wait independent of their blocks, if they are many.
+    fn settle(&mut self) {
+        if self.entries.len() < COPY_FROM {
+            return;
+        }
+        let copy_up_to = self.copy_up_to;
+        self.entries.iter_mut().skip(self.settled).for_each(|entry| entry.settle(copy_up_to));
+        self.settled = self.entries.len();
+    }
+
     fn has_bytes_for(&self, size: usize) -> bool {
         self.entries.is_empty() || self.bytes + size <= self.bounds.bytes
     }
 
     /// Puts an entry to the end, or to where a message of its topic waits.
     #[inline]
-    fn place(&mut self, entry: Entry, dropped: &mut Vec<AckId>) {
+    fn place(&mut self, mut entry: Entry, dropped: &mut Vec<AckId>) {
         if self.bounds.overflow == Overflow::LatestPerTopic {
             let topic = entry.message.publish.topic_bytes();
             let known = self.topics.get(topic).and_then(|number| number.checked_sub(self.first));
             if let Some(waiting) = known.and_then(|index| self.entries.get_mut(index as usize)) {
+                // It may stand among those that have been looked at.
+                entry.settle(self.copy_up_to);
                 let old = std::mem::replace(waiting, entry);
                 self.forget(&old);
                 self.lagged += 1;
@@ -130,6 +149,7 @@ impl Queue {
         let entry = self.entries.pop_front()?;
         self.first += 1;
         self.former = self.former.saturating_sub(1);
+        self.settled = self.settled.saturating_sub(1);
         if self.bounds.overflow == Overflow::LatestPerTopic {
             self.topics.remove(entry.message.publish.topic_bytes());
         }
@@ -156,7 +176,7 @@ impl Queue {
     /// Without this, each loss of the connection would add them to the queue once more.
     pub(crate) fn remove_repeated(&mut self) {
         let entries = std::mem::take(&mut self.entries);
-        self.former = 0;
+        (self.former, self.settled) = (0, 0);
         self.topics.clear();
         for entry in entries {
             if entry.message.publish.qos() == QoS::AtLeastOnce {
@@ -212,10 +232,104 @@ impl Queue {
 }
 
 impl Entry {
+    /// Takes a small message out of its block.
+    fn settle(&mut self, copy_up_to: usize) {
+        if !self.owned && self.message.publish.wire_len() <= copy_up_to {
+            self.message.publish = self.message.publish.clone().into_owned();
+            self.owned = true;
+        }
+    }
+
     /// Returns the packet for the application: small ones share no memory with what was read.
     #[inline]
     pub(crate) fn into_packet(self, copy_up_to: usize) -> PublishPacket {
         let packet = self.message.publish;
         if self.owned || packet.wire_len() > copy_up_to { packet } else { packet.into_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::{Buf, Bytes};
+    use mqtt_proto::{Message, Packet, Publish, TopicName, TxBuf, Version, codec};
+
+    use super::*;
+
+    /// A block with messages of these topics.
+    fn block(topics: &[&str]) -> (Bytes, Vec<Message>) {
+        let mut out = TxBuf::new();
+        let mut ends = vec![0];
+        for topic in topics {
+            let publish = Publish::new(TopicName::new(*topic).unwrap(), "payload");
+            let header = codec::PublishHeader::default();
+            codec::encode_publish(&publish, &header, Version::V311, &mut out).unwrap();
+            ends.push(out.len());
+        }
+        let block = out.copy_to_bytes(out.remaining());
+        let decode = |at: &[usize]| match codec::decode(&block.slice(at[0]..at[1]), Version::V311) {
+            Ok(Packet::Publish(publish)) => Message { publish, ack: None },
+            other => panic!("{other:?}"),
+        };
+        let messages = ends.windows(2).map(decode).collect();
+        (block, messages)
+    }
+
+    fn queue(overflow: Overflow, copy_up_to: usize) -> Queue {
+        let bounds = Inbound { messages: 1000, overflow, ..Inbound::default() };
+        Queue::new(bounds, copy_up_to)
+    }
+
+    /// Pushes blocks of so many messages each; returns how many of the blocks are still alive.
+    fn alive(queue: &mut Queue, blocks: usize, each: usize) -> usize {
+        let mut all = Vec::new();
+        for number in 1..=blocks {
+            let (block, messages) = block(&vec!["t"; each]);
+            messages.into_iter().for_each(|it| queue.push(it, number as u64, &mut Vec::new()));
+            all.push(block);
+        }
+        all.iter().filter(|block| !block.is_unique()).count()
+    }
+
+    #[test]
+    fn a_queue_that_nobody_empties_keeps_few_blocks() {
+        assert_eq!(alive(&mut queue(Overflow::Block, 1024), 10, 50), 1);
+        assert_eq!(alive(&mut queue(Overflow::Block, 1024), 200, 1), 1);
+        assert_eq!(alive(&mut queue(Overflow::Block, 1024), COPY_FROM, 1), COPY_FROM);
+        assert_eq!(alive(&mut queue(Overflow::Block, 0), 10, 50), 10, "nothing may be copied");
+    }
+
+    #[test]
+    fn one_that_is_emptied_copies_nothing() {
+        let mut queue = queue(Overflow::Block, 1024);
+        for number in 1..10 {
+            let (block, messages) = block(&["t"; 100]);
+            messages.into_iter().for_each(|it| queue.push(it, number, &mut Vec::new()));
+            for _ in 0..100 {
+                let entry = queue.pop().unwrap();
+                assert!(!entry.owned && !block.is_unique());
+                // The application has one of its own.
+                let _packet = entry.into_packet(1024);
+            }
+            assert!(block.is_unique());
+        }
+    }
+
+    #[test]
+    fn what_takes_the_place_of_another_one_keeps_no_block() {
+        let topics: Vec<String> = (0..100).map(|number| format!("t/{number}")).collect();
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let mut queue = queue(Overflow::LatestPerTopic, 1024);
+        let mut all = Vec::new();
+        let mut push = |number, topics: &[&str]| {
+            let (block, messages) = block(topics);
+            messages.into_iter().for_each(|it| queue.push(it, number, &mut Vec::new()));
+            all.push(block);
+        };
+        push(1, &topics);
+        for number in 2..50 {
+            push(number, &topics[number as usize..][..1]);
+        }
+        assert_eq!(all.iter().filter(|block| !block.is_unique()).count(), 0);
+        assert_eq!(queue.len(), 100);
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Router {
     /// What streams that are gone have dropped.
     lagged: u64,
     copy_up_to: usize,
+    /// Counts the blocks that were read.
+    block: u64,
     /// Kept for their capacity.
     targets: Vec<u64>,
     dropped: Vec<AckId>,
@@ -116,6 +118,7 @@ impl Router {
             unwanted: VecDeque::new(),
             lagged: 0,
             copy_up_to,
+            block: 0,
             targets: Vec::new(),
             dropped: Vec::new(),
         }
@@ -205,6 +208,11 @@ impl Router {
         self.identifiers.contains_key(&identifier)
     }
 
+    /// The messages that come now are parts of another block.
+    pub(crate) fn begin_block(&mut self) {
+        self.block += 1;
+    }
+
     /// Gives a message to whom it concerns; tells whether that is the queue of `messages()`.
     #[inline]
     pub(crate) fn deliver(
@@ -214,7 +222,7 @@ impl Router {
         woken: &mut Vec<Waker>,
     ) -> bool {
         if self.streams.is_empty() {
-            self.rest.push(message, &mut self.dropped);
+            self.rest.push(message, self.block, &mut self.dropped);
             self.acknowledge_dropped(session);
             return true;
         }
@@ -240,7 +248,7 @@ impl Router {
             }
             self.push(*last, message, woken);
         } else {
-            self.rest.push(message, &mut self.dropped);
+            self.rest.push(message, self.block, &mut self.dropped);
         }
         let rest = targets.is_empty();
         self.targets = targets;
@@ -250,7 +258,7 @@ impl Router {
 
     fn push(&mut self, stream: u64, message: Message, woken: &mut Vec<Waker>) {
         if let Some(listener) = self.streams.get_mut(&stream) {
-            listener.queue.push(message, &mut self.dropped);
+            listener.queue.push(message, self.block, &mut self.dropped);
             woken.extend(listener.waker.take());
         }
     }
@@ -502,7 +510,7 @@ impl Router {
                 }
                 _ => {
                     self.copies.remove(&ack);
-                    self.rest.push(entry.message, &mut self.dropped);
+                    self.rest.push(entry.message, self.block, &mut self.dropped);
                     arrived = true;
                 }
             }

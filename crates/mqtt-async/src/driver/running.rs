@@ -137,6 +137,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         self.look_by = state.look(now, &mut self.woken);
         state.note_moved(running.link.take_moved());
         state.is_writing = running.broken.is_none();
+        state.router.begin_block();
         running.feed(&mut state.session, at);
         if running.ended || running.give_up.is_some_and(|give_up| now >= give_up) {
             state.session.handle_eof(at);
