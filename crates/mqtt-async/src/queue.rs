@@ -1,6 +1,7 @@
 //! The queue of messages that came in and were not taken yet.
 
 use std::collections::{HashMap, VecDeque};
+use std::mem;
 
 use mqtt_proto::{AckId, Message, PublishPacket, QoS};
 
@@ -14,6 +15,8 @@ const COPY_FROM: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Queue {
     entries: VecDeque<Entry>,
+    /// How many there were at most since there was none.
+    peak: usize,
     bounds: Inbound,
     copy_up_to: usize,
     bytes: usize,
@@ -44,6 +47,7 @@ impl Queue {
     pub(crate) fn new(bounds: Inbound, copy_up_to: usize) -> Queue {
         Queue {
             entries: VecDeque::new(),
+            peak: 0,
             bounds,
             copy_up_to,
             bytes: 0,
@@ -133,7 +137,7 @@ impl Queue {
             if let Some(waiting) = known.and_then(|index| self.entries.get_mut(index as usize)) {
                 // It may stand among those that have been looked at.
                 entry.settle(self.copy_up_to);
-                let old = std::mem::replace(waiting, entry);
+                let old = mem::replace(waiting, entry);
                 self.forget(&old);
                 self.lagged += 1;
                 dropped.extend(old.message.ack);
@@ -142,6 +146,7 @@ impl Queue {
             self.topics.insert(topic.into(), self.first + self.entries.len() as u64);
         }
         self.entries.push_back(entry);
+        self.peak = self.peak.max(self.entries.len());
     }
 
     #[inline]
@@ -155,10 +160,25 @@ impl Queue {
         }
         self.forget(&entry);
         if self.entries.is_empty() {
-            // What a burst needed is given back.
-            self.entries.shrink_to(COPY_FROM);
+            self.run_empty();
         }
         Some(entry)
+    }
+
+    /// What a burst needed is given back, unless the next one needs about as much.
+    #[inline]
+    fn run_empty(&mut self) {
+        let peak = mem::take(&mut self.peak).max(COPY_FROM / 2);
+        if self.entries.capacity() > 4 * peak {
+            self.entries.shrink_to(2 * peak);
+        }
+    }
+
+    /// Gives back what a burst needed: the connection has been quiet.
+    pub(crate) fn relax(&mut self) {
+        if self.entries.is_empty() {
+            self.entries = VecDeque::new();
+        }
     }
 
     #[inline]
@@ -175,7 +195,7 @@ impl Queue {
     ///
     /// Without this, each loss of the connection would add them to the queue once more.
     pub(crate) fn remove_repeated(&mut self) {
-        let entries = std::mem::take(&mut self.entries);
+        let entries = mem::take(&mut self.entries);
         (self.former, self.settled) = (0, 0);
         self.topics.clear();
         for entry in entries {
@@ -312,6 +332,23 @@ mod tests {
             }
             assert!(block.is_unique());
         }
+    }
+
+    #[test]
+    fn what_a_burst_needed_is_kept_for_the_next_one_and_given_back_after_a_small_one() {
+        let mut queue = queue(Overflow::Block, 1024);
+        let mut capacities = Vec::new();
+        for (number, size) in [700, 500, 900, 1, 1].into_iter().enumerate() {
+            let (_, messages) = block(&vec!["t"; size]);
+            messages.into_iter().for_each(|it| queue.push(it, number as u64, &mut Vec::new()));
+            while queue.pop().is_some() {}
+            capacities.push(queue.entries.capacity());
+        }
+        let [first, second, third, small, smaller] = capacities[..] else { unreachable!() };
+        assert!(first >= 700 && second == first && third == first, "{capacities:?}");
+        assert!(small <= 4 * COPY_FROM && smaller == small, "{capacities:?}");
+        queue.relax();
+        assert_eq!(queue.entries.capacity(), 0);
     }
 
     #[test]

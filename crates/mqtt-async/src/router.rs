@@ -560,6 +560,12 @@ impl Router {
         self.lagged + self.rest.lagged() + streams.sum::<u64>()
     }
 
+    /// Gives back what a burst needed: the connection has been quiet.
+    pub(crate) fn relax(&mut self) {
+        self.rest.relax();
+        self.streams.values_mut().for_each(|listener| listener.queue.relax());
+    }
+
     pub(crate) fn take_wakers(&mut self, into: &mut Vec<Waker>) {
         into.extend(self.streams.values_mut().filter_map(|listener| listener.waker.take()));
     }

@@ -365,6 +365,7 @@ impl State {
         self.slots.relax();
         self.subscriptions.relax();
         self.spent.shrink_to_fit();
+        self.router.relax();
         self.out.shrink();
     }
 
