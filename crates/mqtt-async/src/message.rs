@@ -9,7 +9,8 @@ use bytes::Bytes;
 use futures_lite::Stream;
 use mqtt_proto::{AckId, Properties, Publish, PublishPacket, QoS, ReasonCode, TopicName};
 
-use crate::shared::{Handle, Key, Look, Shared};
+use crate::queue::own;
+use crate::shared::{Handle, Key, Look, Shared, Taking};
 
 mod subscription;
 
@@ -162,11 +163,9 @@ impl Messages {
     #[inline]
     pub fn try_next(&mut self) -> Option<Message> {
         let shared = self.handle.shared();
-        let (entry, driver) = shared.lock().take(None, shared.manual_ack)?;
-        if let Some(driver) = driver {
-            driver.wake();
-        }
-        Some(hand_over(shared, entry, shared.manual_ack))
+        let mut taking = Taking::default();
+        let message = shared.lock().take(None, shared.manual_ack, &mut taking)?;
+        Some(hand_over(shared, message, taking, shared.manual_ack))
     }
 
     #[inline]
@@ -177,8 +176,9 @@ impl Messages {
         }
         let Messages { handle, key } = self;
         let shared = handle.shared();
+        let mut taking = Taking::default();
         let poll = shared.poll(cx, |state, waker| {
-            if let Some(taken) = state.take(None, shared.manual_ack) {
+            if let Some(taken) = state.take(None, shared.manual_ack, &mut taking) {
                 Look::Ready(Some(taken))
             } else if state.end.is_some() {
                 Look::Ready(None)
@@ -186,23 +186,28 @@ impl Messages {
                 state.readers.wait(key, waker, cx)
             }
         });
-        poll.map(|taken| {
-            let (entry, driver) = taken?;
-            if let Some(driver) = driver {
-                driver.wake();
-            }
-            Some(hand_over(shared, entry, shared.manual_ack))
-        })
+        poll.map(|message| Some(hand_over(shared, message?, taking, shared.manual_ack)))
     }
 }
 
+/// Gives a message that was taken to the application: small ones share no memory with what was read.
 #[inline]
-fn hand_over(shared: &Arc<Shared>, entry: crate::queue::Entry, manual_ack: bool) -> Message {
-    let ack = entry.message.ack.filter(|_| manual_ack);
-    Message {
-        ack: ack.map(|ack| (Arc::clone(shared), ack)),
-        packet: entry.into_packet(shared.copy_up_to),
+fn hand_over(
+    shared: &Arc<Shared>,
+    message: mqtt_proto::Message,
+    taking: Taking,
+    manual_ack: bool,
+) -> Message {
+    if let Some(driver) = taking.driver {
+        driver.wake();
     }
+    let mqtt_proto::Message { publish, ack } = message;
+    let ack = ack.filter(|_| manual_ack).map(|ack| (Arc::clone(shared), ack));
+    let mut message = Message { packet: publish, ack };
+    if !taking.settled {
+        own(&mut message.packet, shared.copy_up_to);
+    }
+    message
 }
 
 impl Stream for Messages {

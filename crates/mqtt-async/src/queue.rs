@@ -14,39 +14,32 @@ const COPY_FROM: usize = 32;
 /// A bounded queue; see [`Inbound`] and [`Overflow`] for what happens at its bounds.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    entries: VecDeque<Entry>,
+    messages: VecDeque<Message>,
     /// How many there were at most since there was none.
     peak: usize,
     bounds: Inbound,
     copy_up_to: usize,
     bytes: usize,
-    /// How many entries are of QoS 1 and 2, and how many bytes these have.
+    /// How many of them are of QoS 1 and 2, and how many bytes these have.
     acked: usize,
     acked_bytes: usize,
     lagged: u64,
     /// Which of the blocks that were read the last message came in.
     block: u64,
-    /// How many of the first entries have been looked at: small ones have memory of their own.
+    /// How many of the first have been looked at: small ones have memory of their own.
     settled: usize,
-    /// How many of the first entries came on a former connection, and may come again without a word from the
+    /// How many of the first came on a former connection, and may come again without a word from the
     /// server about its session: MQTT 3.1.
     former: usize,
-    /// The number of the first entry, and under which number a topic waits, for `LatestPerTopic`.
+    /// The number of the first, and under which number a topic waits, for `LatestPerTopic`.
     first: u64,
     topics: HashMap<Box<[u8]>, u64>,
-}
-
-#[derive(Debug)]
-pub(crate) struct Entry {
-    pub(crate) message: Message,
-    /// Whether the packet has memory of its own.
-    owned: bool,
 }
 
 impl Queue {
     pub(crate) fn new(bounds: Inbound, copy_up_to: usize) -> Queue {
         Queue {
-            entries: VecDeque::new(),
+            messages: VecDeque::new(),
             peak: 0,
             bounds,
             copy_up_to,
@@ -69,25 +62,23 @@ impl Queue {
             self.block = block;
             self.settle();
         }
-        let copy_up_to = self.copy_up_to;
         if self.former > 0
             && message.publish.dup()
-            && let Some(former) = self.former_of(&message.publish)
+            && let Some(index) = self.former_of(&message.publish)
         {
             // It stays where it stands: what came behind it comes again as well, and not all at once.
-            *former = Entry { message, owned: false };
-            former.settle(copy_up_to);
+            self.replace(index, message);
             return;
         }
         let size = message.publish.wire_len();
         let refused = match self.bounds.overflow {
             Overflow::Block => {
                 message.publish.qos() == QoS::AtMostOnce
-                    && (self.entries.len() - self.acked >= self.bounds.messages.max(1)
+                    && (self.messages.len() - self.acked >= self.bounds.messages.max(1)
                         || !self.has_bytes_for(size))
             }
             Overflow::DropNewest => {
-                self.entries.len() >= self.bounds.messages.max(1) || !self.has_bytes_for(size)
+                self.messages.len() >= self.bounds.messages.max(1) || !self.has_bytes_for(size)
             }
             Overflow::DropOldest | Overflow::LatestPerTopic => false,
         };
@@ -101,91 +92,116 @@ impl Queue {
             self.acked += 1;
             self.acked_bytes += size;
         }
-        self.place(Entry { message, owned: false }, dropped);
-        if matches!(self.bounds.overflow, Overflow::DropOldest | Overflow::LatestPerTopic) {
-            while self.entries.len() > 1
-                && (self.entries.len() > self.bounds.messages.max(1)
-                    || self.bytes > self.bounds.bytes)
-                && let Some(oldest) = self.pop()
-            {
-                self.lagged += 1;
-                dropped.extend(oldest.message.ack);
+        match self.bounds.overflow {
+            // Straight to its place: each further move of a message shows in what receiving costs.
+            Overflow::Block | Overflow::DropNewest => self.messages.push_back(message),
+            Overflow::DropOldest => {
+                self.messages.push_back(message);
+                self.drop_oldest(dropped);
             }
+            Overflow::LatestPerTopic => {
+                self.place(message, dropped);
+                self.drop_oldest(dropped);
+            }
+        }
+        self.peak = self.peak.max(self.messages.len());
+    }
+
+    /// Makes room at the other end.
+    fn drop_oldest(&mut self, dropped: &mut Vec<AckId>) {
+        while self.messages.len() > 1
+            && (self.messages.len() > self.bounds.messages.max(1) || self.bytes > self.bounds.bytes)
+            && let Some(oldest) = self.pop(&mut false)
+        {
+            self.lagged += 1;
+            dropped.extend(oldest.ack);
         }
     }
 
     /// Makes those that wait independent of their blocks, if they are many.
     fn settle(&mut self) {
-        if self.entries.len() < COPY_FROM {
+        if self.messages.len() < COPY_FROM {
             return;
         }
         let copy_up_to = self.copy_up_to;
-        self.entries.iter_mut().skip(self.settled).for_each(|entry| entry.settle(copy_up_to));
-        self.settled = self.entries.len();
+        self.messages.iter_mut().skip(self.settled).for_each(|it| own(&mut it.publish, copy_up_to));
+        self.settled = self.messages.len();
     }
 
     fn has_bytes_for(&self, size: usize) -> bool {
-        self.entries.is_empty() || self.bytes + size <= self.bounds.bytes
+        self.messages.is_empty() || self.bytes + size <= self.bounds.bytes
     }
 
-    /// Puts an entry to the end, or to where a message of its topic waits.
-    #[inline]
-    fn place(&mut self, mut entry: Entry, dropped: &mut Vec<AckId>) {
-        if self.bounds.overflow == Overflow::LatestPerTopic {
-            let topic = entry.message.publish.topic_bytes();
-            let known = self.topics.get(topic).and_then(|number| number.checked_sub(self.first));
-            if let Some(waiting) = known.and_then(|index| self.entries.get_mut(index as usize)) {
-                // It may stand among those that have been looked at.
-                entry.settle(self.copy_up_to);
-                let old = mem::replace(waiting, entry);
-                self.forget(&old);
-                self.lagged += 1;
-                dropped.extend(old.message.ack);
-                return;
+    /// Puts a message to the end, or to where one of its topic waits.
+    fn place(&mut self, message: Message, dropped: &mut Vec<AckId>) {
+        let topic = message.publish.topic_bytes();
+        let known = self.topics.get(topic).and_then(|number| number.checked_sub(self.first));
+        let known = known.map(|index| index as usize).filter(|index| *index < self.messages.len());
+        match known {
+            Some(index) => {
+                if let Some(old) = self.replace(index, message) {
+                    self.forget(&old);
+                    self.lagged += 1;
+                    dropped.extend(old.ack);
+                }
             }
-            self.topics.insert(topic.into(), self.first + self.entries.len() as u64);
+            None => {
+                self.topics.insert(topic.into(), self.first + self.messages.len() as u64);
+                self.messages.push_back(message);
+            }
         }
-        self.entries.push_back(entry);
-        self.peak = self.peak.max(self.entries.len());
     }
 
+    /// Puts a message where another one waits, which is returned.
+    fn replace(&mut self, index: usize, mut message: Message) -> Option<Message> {
+        let place = self.messages.get_mut(index)?;
+        if index < self.settled {
+            own(&mut message.publish, self.copy_up_to);
+        }
+        Some(mem::replace(place, message))
+    }
+
+    /// Takes the first message; `settled` is set if it has memory of its own where it is small.
     #[inline]
-    pub(crate) fn pop(&mut self) -> Option<Entry> {
-        let entry = self.entries.pop_front()?;
+    pub(crate) fn pop(&mut self, settled: &mut bool) -> Option<Message> {
+        let message = self.messages.pop_front()?;
         self.first += 1;
         self.former = self.former.saturating_sub(1);
-        self.settled = self.settled.saturating_sub(1);
-        if self.bounds.overflow == Overflow::LatestPerTopic {
-            self.topics.remove(entry.message.publish.topic_bytes());
+        if self.settled > 0 {
+            self.settled -= 1;
+            *settled = true;
         }
-        self.forget(&entry);
-        if self.entries.is_empty() {
+        if self.bounds.overflow == Overflow::LatestPerTopic {
+            self.topics.remove(message.publish.topic_bytes());
+        }
+        self.forget(&message);
+        if self.messages.is_empty() {
             self.run_empty();
         }
-        Some(entry)
+        Some(message)
     }
 
     /// What a burst needed is given back, unless the next one needs about as much.
     #[inline]
     fn run_empty(&mut self) {
         let peak = mem::take(&mut self.peak).max(COPY_FROM / 2);
-        if self.entries.capacity() > 4 * peak {
-            self.entries.shrink_to(2 * peak);
+        if self.messages.capacity() > 4 * peak {
+            self.messages.shrink_to(2 * peak);
         }
     }
 
     /// Gives back what a burst needed: the connection has been quiet.
     pub(crate) fn relax(&mut self) {
-        if self.entries.is_empty() {
-            self.entries = VecDeque::new();
+        if self.messages.is_empty() {
+            self.messages = VecDeque::new();
         }
     }
 
     #[inline]
-    fn forget(&mut self, entry: &Entry) {
-        let size = entry.message.publish.wire_len();
+    fn forget(&mut self, message: &Message) {
+        let size = message.publish.wire_len();
         self.bytes -= size;
-        if entry.message.publish.qos() != QoS::AtMostOnce {
+        if message.publish.qos() != QoS::AtMostOnce {
             self.acked -= 1;
             self.acked_bytes -= size;
         }
@@ -195,39 +211,41 @@ impl Queue {
     ///
     /// Without this, each loss of the connection would add them to the queue once more.
     pub(crate) fn remove_repeated(&mut self) {
-        let entries = mem::take(&mut self.entries);
+        let messages = mem::take(&mut self.messages);
         (self.former, self.settled) = (0, 0);
         self.topics.clear();
-        for entry in entries {
-            if entry.message.publish.qos() == QoS::AtLeastOnce {
-                self.forget(&entry);
-            } else {
+        for message in messages {
+            if message.publish.qos() == QoS::AtLeastOnce {
+                self.forget(&message);
+            } else if self.bounds.overflow == Overflow::LatestPerTopic {
                 // No topic is there twice: nothing is dropped.
-                self.place(entry, &mut Vec::new());
+                self.place(message, &mut Vec::new());
+            } else {
+                self.messages.push_back(message);
             }
         }
     }
 
     /// There is a new connection, whose server does not say whether it will send what waits again.
     pub(crate) fn doubt(&mut self) {
-        self.former = self.entries.len();
+        self.former = self.messages.len();
     }
 
-    /// Returns what comes again, so that losses of the connection do not make it pile up.
-    fn former_of(&mut self, again: &PublishPacket) -> Option<&mut Entry> {
+    /// Returns where what comes again stands, so that losses of the connection do not make it pile up.
+    fn former_of(&self, again: &PublishPacket) -> Option<usize> {
         // Where a topic waits once, the message takes that place anyway.
         let once = self.bounds.overflow == Overflow::LatestPerTopic;
         if once || again.qos() != QoS::AtLeastOnce {
             return None;
         }
-        let is_same = |entry: &Entry| {
-            let publish = &entry.message.publish;
+        let is_same = |message: &Message| {
+            let publish = &message.publish;
             (publish.qos(), publish.packet_id()) == (again.qos(), again.packet_id())
                 && publish.topic_bytes() == again.topic_bytes()
                 && publish.payload_bytes() == again.payload_bytes()
                 && publish.wire_len() == again.wire_len()
         };
-        self.entries.iter_mut().take(self.former).find(|entry| is_same(entry))
+        self.messages.iter().take(self.former).position(is_same)
     }
 
     /// Tells whether reading has to stop because QoS 1 and 2 alone exceed a bound.
@@ -239,11 +257,11 @@ impl Queue {
 
     /// Returns what the messages that wait are to be acknowledged with.
     pub(crate) fn acks(&self) -> impl Iterator<Item = AckId> {
-        self.entries.iter().filter_map(|entry| entry.message.ack)
+        self.messages.iter().filter_map(|message| message.ack)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.messages.len()
     }
 
     pub(crate) fn lagged(&self) -> u64 {
@@ -251,20 +269,11 @@ impl Queue {
     }
 }
 
-impl Entry {
-    /// Takes a small message out of its block.
-    fn settle(&mut self, copy_up_to: usize) {
-        if !self.owned && self.message.publish.wire_len() <= copy_up_to {
-            self.message.publish = self.message.publish.clone().into_owned();
-            self.owned = true;
-        }
-    }
-
-    /// Returns the packet for the application: small ones share no memory with what was read.
-    #[inline]
-    pub(crate) fn into_packet(self, copy_up_to: usize) -> PublishPacket {
-        let packet = self.message.publish;
-        if self.owned || packet.wire_len() > copy_up_to { packet } else { packet.into_owned() }
+/// Copies a small message out of the block that it was read with.
+#[inline]
+pub(crate) fn own(publish: &mut PublishPacket, copy_up_to: usize) {
+    if publish.wire_len() <= copy_up_to {
+        publish.make_owned();
     }
 }
 
@@ -325,10 +334,11 @@ mod tests {
             let (block, messages) = block(&["t"; 100]);
             messages.into_iter().for_each(|it| queue.push(it, number, &mut Vec::new()));
             for _ in 0..100 {
-                let entry = queue.pop().unwrap();
-                assert!(!entry.owned && !block.is_unique());
+                let mut settled = false;
+                let mut message = queue.pop(&mut settled).unwrap();
+                assert!(!settled && !block.is_unique());
                 // The application has one of its own.
-                let _packet = entry.into_packet(1024);
+                own(&mut message.publish, 1024);
             }
             assert!(block.is_unique());
         }
@@ -341,14 +351,14 @@ mod tests {
         for (number, size) in [700, 500, 900, 1, 1].into_iter().enumerate() {
             let (_, messages) = block(&vec!["t"; size]);
             messages.into_iter().for_each(|it| queue.push(it, number as u64, &mut Vec::new()));
-            while queue.pop().is_some() {}
-            capacities.push(queue.entries.capacity());
+            while queue.pop(&mut false).is_some() {}
+            capacities.push(queue.messages.capacity());
         }
         let [first, second, third, small, smaller] = capacities[..] else { unreachable!() };
         assert!(first >= 700 && second == first && third == first, "{capacities:?}");
         assert!(small <= 4 * COPY_FROM && smaller == small, "{capacities:?}");
         queue.relax();
-        assert_eq!(queue.entries.capacity(), 0);
+        assert_eq!(queue.messages.capacity(), 0);
     }
 
     #[test]

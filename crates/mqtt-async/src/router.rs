@@ -10,7 +10,7 @@ use mqtt_proto::{
 
 use crate::config::Inbound;
 use crate::error::{CommandError, Rejected, TokenError};
-use crate::queue::{Entry, Queue};
+use crate::queue::Queue;
 
 /// The first Subscription Identifier of a stream; what is below is left to the application.
 const FIRST_IDENTIFIER: u32 = 8192;
@@ -331,10 +331,10 @@ impl Router {
 
     /// Takes the next message of a stream, or of `messages()`.
     #[inline]
-    pub(crate) fn pop(&mut self, stream: Option<u64>) -> Option<Entry> {
+    pub(crate) fn pop(&mut self, stream: Option<u64>, settled: &mut bool) -> Option<Message> {
         match stream {
-            Some(stream) => self.streams.get_mut(&stream)?.queue.pop(),
-            None => self.rest.pop(),
+            Some(stream) => self.streams.get_mut(&stream)?.queue.pop(settled),
+            None => self.rest.pop(settled),
         }
     }
 
@@ -499,8 +499,8 @@ impl Router {
         self.release(stream);
         let Some(mut listener) = self.streams.remove(&stream) else { return (None, false) };
         let mut arrived = false;
-        while let Some(entry) = listener.queue.pop() {
-            let Some(ack) = entry.message.ack else {
+        while let Some(message) = listener.queue.pop(&mut false) {
+            let Some(ack) = message.ack else {
                 self.lagged += 1;
                 continue;
             };
@@ -510,7 +510,7 @@ impl Router {
                 }
                 _ => {
                     self.copies.remove(&ack);
-                    self.rest.push(entry.message, self.block, &mut self.dropped);
+                    self.rest.push(message, self.block, &mut self.dropped);
                     arrived = true;
                 }
             }

@@ -44,6 +44,7 @@ use numbered::Numbered;
 use outbound::Outgoing;
 pub(crate) use requests::{Calling, MARK, Pending};
 pub(crate) use slots::{Answer, Slot, Slots};
+pub(crate) use streams::Taking;
 use subscriptions::Subscriptions;
 pub(crate) use wakers::{Key, Wakers};
 

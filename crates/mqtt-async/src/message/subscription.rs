@@ -9,7 +9,7 @@ use futures_lite::Stream;
 
 use super::{Message, Next, hand_over};
 use crate::error::TokenError;
-use crate::shared::{Handle, Look, Shared, State};
+use crate::shared::{Handle, Look, Shared, State, Taking};
 use crate::tokens::{Granted, Watch};
 
 /// The messages of a subscription: a stream.
@@ -88,9 +88,9 @@ impl Subscription {
     /// Returns the next message, if one is there.
     pub fn try_next(&mut self) -> Option<Message> {
         let shared = self.handle.shared();
-        let (entry, driver) = shared.lock().take(Some(self.stream), self.manual_ack)?;
-        driver.into_iter().for_each(Waker::wake);
-        Some(hand_over(shared, entry, self.manual_ack))
+        let mut taking = Taking::default();
+        let message = shared.lock().take(Some(self.stream), self.manual_ack, &mut taking)?;
+        Some(hand_over(shared, message, taking, self.manual_ack))
     }
 
     /// Returns a future that resolves when the server has answered the SUBSCRIBE.
@@ -148,15 +148,14 @@ impl Stream for Subscription {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         let (shared, stream, manual_ack) = (self.handle.shared(), self.stream, self.manual_ack);
-        let poll = shared.poll(cx, |state, waker| match state.take(Some(stream), manual_ack) {
-            Some(taken) => Look::Ready(Some(taken)),
-            None => look(state, stream, waker, cx),
+        let mut taking = Taking::default();
+        let poll = shared.poll(cx, |state, waker| {
+            match state.take(Some(stream), manual_ack, &mut taking) {
+                Some(taken) => Look::Ready(Some(taken)),
+                None => look(state, stream, waker, cx),
+            }
         });
-        poll.map(|taken| {
-            let (entry, driver) = taken?;
-            driver.into_iter().for_each(Waker::wake);
-            Some(hand_over(shared, entry, manual_ack))
-        })
+        poll.map(|message| Some(hand_over(shared, message?, taking, manual_ack)))
     }
 }
 

@@ -15,6 +15,7 @@ use mqtt_proto::{
 use super::{Answer, Close, Look, State};
 use crate::config::{Inbound, Overflow, Requests};
 use crate::error::{CommandError, PublishError, RequestError, TokenError};
+use crate::queue::own;
 use crate::status::Calls;
 
 mod names;
@@ -311,12 +312,13 @@ impl State {
         let topics = [&self.calling.topic, &self.calling.former];
         for stream in topics.map(|topic| topic.as_ref().map(|topic| topic.stream)) {
             while let Some(stream) = stream
-                && let Some(entry) = self.router.pop(Some(stream))
+                && let Some(message) = self.router.pop(Some(stream), &mut false)
             {
-                if let Some(ack) = entry.message.ack {
+                if let Some(ack) = message.ack {
                     self.acknowledge(ack, ReasonCode::SUCCESS);
                 }
-                let packet = entry.into_packet(self.calling.copy_up_to);
+                let mut packet = message.publish;
+                own(&mut packet, self.calling.copy_up_to);
                 self.calling.answer(packet, woken);
             }
         }

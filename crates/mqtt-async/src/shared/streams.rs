@@ -2,13 +2,23 @@
 
 use std::task::Waker;
 
-use mqtt_proto::{AckId, Failure, ReasonCode, Subscribe, Token, TopicFilter, Unsubscribe};
+use mqtt_proto::{AckId, Failure, Message, ReasonCode, Subscribe, Token, TopicFilter, Unsubscribe};
 
 use super::State;
 use crate::config::Inbound;
 use crate::error::{CommandError, TokenError};
-use crate::queue::Entry;
 use crate::router::Listener;
+
+/// What comes out of a queue beside a message. It does not come with it, because a message is moved in larger
+/// pieces than it would be written in then, and a processor waits for that.
+#[derive(Default)]
+pub(crate) struct Taking {
+    /// Whether the message has memory of its own where it is small.
+    pub(crate) settled: bool,
+    /// The driver, if it has something to do about that: one of QoS 0 wants no answer, and reading never
+    /// stops for it.
+    pub(crate) driver: Option<Waker>,
+}
 
 impl State {
     /// Makes a stream; returns its name.
@@ -41,20 +51,22 @@ impl State {
         listener
     }
 
-    /// Takes the next message out of a queue: here it is acknowledged. Returns the driver as well, if it has
-    /// something to do about that: one of QoS 0 wants no answer, and reading never stops for it.
+    /// Takes the next message out of a queue: here it is acknowledged.
     #[inline]
     pub(crate) fn take(
         &mut self,
         stream: Option<u64>,
         manual_ack: bool,
-    ) -> Option<(Entry, Option<Waker>)> {
-        let entry = self.router.pop(stream)?;
-        let Some(ack) = entry.message.ack else { return Some((entry, None)) };
-        if !manual_ack {
-            self.acknowledge(ack, ReasonCode::SUCCESS);
+        taking: &mut Taking,
+    ) -> Option<Message> {
+        let message = self.router.pop(stream, &mut taking.settled)?;
+        if let Some(ack) = message.ack {
+            if !manual_ack {
+                self.acknowledge(ack, ReasonCode::SUCCESS);
+            }
+            taking.driver = self.touch();
         }
-        Some((entry, self.touch()))
+        Some(message)
     }
 
     pub(crate) fn acknowledge(&mut self, ack: AckId, reason: ReasonCode) {

@@ -349,8 +349,13 @@ impl PublishPacket {
     /// Returns a copy that shares no memory with the block that was read.
     #[must_use]
     pub fn into_owned(mut self) -> PublishPacket {
-        self.frame = Bytes::copy_from_slice(&self.frame);
+        self.make_owned();
         self
+    }
+
+    /// Copies what it refers to, so that it shares no memory with the block that was read.
+    pub fn make_owned(&mut self) {
+        self.frame = Bytes::copy_from_slice(&self.frame);
     }
 
     /// Returns the message as what users build, or `None` if its topic is an unresolved alias.
