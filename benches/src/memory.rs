@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures_io::{AsyncRead, AsyncWrite};
 
-use crate::sink::Sink;
+use crate::sink::{Sink, WINDOW};
 
 /// The sink runs inside `poll_write`, and its answers are read at once.
 #[derive(Debug, Default)]
@@ -16,14 +16,48 @@ pub struct Memory {
     /// How much of `answers` has been read.
     read: usize,
     reader: Option<Waker>,
+    serving: Option<Serving>,
+}
+
+/// Messages that were asked for: the same packets again and again.
+#[derive(Debug)]
+struct Serving {
+    packets: Vec<u8>,
+    /// How long each is.
+    len: usize,
+    acknowledged: bool,
+    /// How many bytes there are in all, and how many have been read.
+    bytes: usize,
+    read: usize,
 }
 
 impl Memory {
     fn take(&mut self, bytes: &[u8]) {
         self.sink.take(bytes, &mut self.answers);
-        if !self.answers.is_empty() {
+        if let Some(wanted) = self.sink.wanted.take() {
+            let (packets, len) = self.sink.packets(&wanted);
+            let (acknowledged, bytes) = (wanted.qos > 0, wanted.messages * len);
+            self.serving = Some(Serving { packets, len, acknowledged, bytes, read: 0 });
+        }
+        if !self.answers.is_empty() || self.serving.is_some() {
             self.reader.take().into_iter().for_each(Waker::wake);
         }
+    }
+}
+
+impl Memory {
+    /// Copies the next of the messages that were asked for; returns how many bytes.
+    fn serve(&mut self, buffer: &mut [u8]) -> usize {
+        let Some(Serving { packets, len, acknowledged, bytes, read }) = &mut self.serving else {
+            return 0;
+        };
+        let window = (self.sink.acknowledged + WINDOW) * *len;
+        let end = if *acknowledged { window.min(*bytes) } else { *bytes };
+        let from = &packets[*read % packets.len()..];
+        let count = from.len().min(buffer.len()).min(end - *read);
+        buffer[..count].copy_from_slice(&from[..count]);
+        *read += count;
+        count
     }
 }
 
@@ -36,6 +70,10 @@ impl AsyncRead for Memory {
         let waiting = &self.answers[self.read..];
         let count = waiting.len().min(buffer.len());
         if count == 0 {
+            let served = self.serve(buffer);
+            if served > 0 {
+                return Poll::Ready(Ok(served));
+            }
             self.reader = Some(cx.waker().clone());
             return Poll::Pending;
         }

@@ -12,7 +12,7 @@ use std::thread;
 const BLOCK: usize = 256 * 1024;
 
 /// How many messages of QoS 1 it sends before it waits for acknowledgements.
-const WINDOW: usize = 1000;
+pub(crate) const WINDOW: usize = 1000;
 
 /// Returns the filter, of 24 bytes, that asks for so many messages.
 pub fn serve(qos: u8, messages: usize, size: usize) -> String {
@@ -57,16 +57,16 @@ pub struct Sink {
     /// The topics whose messages are sent back, with the QoS.
     echoes: Vec<(Vec<u8>, u8)>,
     last_id: u16,
-    wanted: Option<Wanted>,
-    acknowledged: usize,
+    pub(crate) wanted: Option<Wanted>,
+    pub(crate) acknowledged: usize,
 }
 
 /// Messages that a client has asked for.
 #[derive(Debug)]
-struct Wanted {
+pub(crate) struct Wanted {
     topic: Vec<u8>,
-    qos: u8,
-    messages: usize,
+    pub(crate) qos: u8,
+    pub(crate) messages: usize,
     size: usize,
 }
 
@@ -190,7 +190,7 @@ impl Sink {
     }
 
     /// Returns packets, and how long each is: all Packet Identifiers, or 256 KiB.
-    fn packets(&self, wanted: &Wanted) -> (Vec<u8>, usize) {
+    pub(crate) fn packets(&self, wanted: &Wanted) -> (Vec<u8>, usize) {
         let mut body = (wanted.topic.len() as u16).to_be_bytes().to_vec();
         body.extend(&wanted.topic);
         let id = body.len();
