@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_lite::Stream;
-use mqtt_proto::{AckId, Properties, Publish, PublishPacket, QoS, ReasonCode, TopicName};
+use mqtt_proto::{Properties, Publish, PublishPacket, QoS, ReasonCode, TopicName};
 
 use crate::queue::own;
 use crate::shared::{Handle, Key, Look, Shared, Taking};
@@ -19,65 +19,65 @@ pub use subscription::{Listening, Subscription};
 /// A message that came in.
 #[derive(Debug)]
 pub struct Message {
-    packet: PublishPacket,
-    /// What to acknowledge it with, if that is the application's business.
-    ack: Option<(Arc<Shared>, AckId)>,
+    message: mqtt_proto::Message,
+    /// Whom to tell the acknowledgement, if that is the application's business.
+    to: Option<Arc<Shared>>,
 }
 
 impl Message {
     /// Returns a message that has its acknowledgement.
     pub(crate) fn acknowledged(packet: PublishPacket) -> Message {
-        Message { packet, ack: None }
+        Message { message: mqtt_proto::Message { publish: packet, ack: None }, to: None }
     }
 
     /// Returns the Topic Name.
     pub fn topic(&self) -> &str {
-        self.packet.topic()
+        self.message.publish.topic()
     }
 
     /// Returns the Topic Name as a handle, to publish to or to keep.
     pub fn topic_name(&self) -> Option<TopicName> {
-        self.packet.topic_name()
+        self.message.publish.topic_name()
     }
 
     /// Returns the payload as a handle: neither this nor cloning it copies anything.
     pub fn payload(&self) -> Bytes {
-        self.packet.payload()
+        self.message.publish.payload()
     }
 
     /// Returns the payload.
     pub fn payload_bytes(&self) -> &[u8] {
-        self.packet.payload_bytes()
+        self.message.publish.payload_bytes()
     }
 
     /// Returns the QoS at which the server sent it.
     pub fn qos(&self) -> QoS {
-        self.packet.qos()
+        self.message.publish.qos()
     }
 
     /// Tells whether the RETAIN flag is set.
     pub fn retain(&self) -> bool {
-        self.packet.retain()
+        self.message.publish.retain()
     }
 
     /// Tells whether the server has sent it before: the application may know it already (QoS 1).
     pub fn dup(&self) -> bool {
-        self.packet.dup()
+        self.message.publish.dup()
     }
 
     /// Returns the properties, in the order in which they stand in the packet.
     pub fn properties(&self) -> Properties<'_> {
-        self.packet.properties()
+        self.message.publish.properties()
     }
 
     /// Returns the packet.
     pub fn packet(&self) -> &PublishPacket {
-        &self.packet
+        &self.message.publish
     }
 
     /// Returns it as a message to be published; topic and payload share its memory.
     pub fn to_publish(&self) -> Option<Publish> {
-        self.packet.to_publish()
+        self.message.publish.to_publish()
     }
 
     /// Returns a copy that shares no memory with other messages, still to be acknowledged if this one was.
@@ -97,8 +97,9 @@ impl Message {
     /// ```
     #[must_use]
     pub fn into_owned(self) -> Message {
-        let Message { packet, ack } = self;
-        Message { packet: packet.into_owned(), ack }
+        let mut owned = self;
+        owned.message.publish.make_owned();
+        owned
     }
 
     /// Acknowledges it, if [`manual_ack`](crate::Config::manual_ack) leaves that to the application.
@@ -113,7 +114,7 @@ impl Message {
     /// Acknowledges it with another reason code: with 0x80 and above, the server learns that the
     /// application did not take it (MQTT 5.0 section 3.4.2.1). In MQTT 3.x it is as [`ack`](Message::ack).
     pub fn reject(self, reason: ReasonCode) {
-        if let Some((shared, ack)) = self.ack {
+        if let (Some(shared), Some(ack)) = (self.to, self.message.ack) {
             shared.command(|state| state.acknowledge(ack, reason));
         }
     }
@@ -160,7 +161,7 @@ impl Messages {
     }
 
     /// Returns the next message, if one is there.
-    #[inline]
+    #[inline(always)]
     pub fn try_next(&mut self) -> Option<Message> {
         let shared = self.handle.shared();
         let mut taking = Taking::default();
@@ -201,11 +202,10 @@ fn hand_over(
     if let Some(driver) = taking.driver {
         driver.wake();
     }
-    let mqtt_proto::Message { publish, ack } = message;
-    let ack = ack.filter(|_| manual_ack).map(|ack| (Arc::clone(shared), ack));
-    let mut message = Message { packet: publish, ack };
+    let to = (manual_ack && message.ack.is_some()).then(|| Arc::clone(shared));
+    let mut message = Message { message, to };
     if !taking.settled {
-        own(&mut message.packet, shared.copy_up_to);
+        own(&mut message.message.publish, shared.copy_up_to);
     }
     message
 }

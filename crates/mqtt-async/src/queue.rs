@@ -162,7 +162,7 @@ impl Queue {
     }
 
     /// Takes the first message; `settled` is set if it has memory of its own where it is small.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pop(&mut self, settled: &mut bool) -> Option<Message> {
         let message = self.messages.pop_front()?;
         self.first += 1;

@@ -330,7 +330,7 @@ impl Router {
     }
 
     /// Takes the next message of a stream, or of `messages()`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pop(&mut self, stream: Option<u64>, settled: &mut bool) -> Option<Message> {
         match stream {
             Some(stream) => self.streams.get_mut(&stream)?.queue.pop(settled),

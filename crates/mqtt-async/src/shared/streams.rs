@@ -52,7 +52,7 @@ impl State {
     }
 
     /// Takes the next message out of a queue: here it is acknowledged.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(
         &mut self,
         stream: Option<u64>,
