@@ -178,7 +178,8 @@ impl Core {
     pub(super) fn new(mut state: SessionState, settings: Settings) -> Core {
         state.outbound.journal.on = settings.journal;
         state.outbound.start_ids_at(settings.first_packet_id);
-        let mut events = VecDeque::new();
+        // At first there is one: `Connected`. Without a word, the queue would make room for four.
+        let mut events = VecDeque::with_capacity(1);
         state.outbound.fail_unwritten(&mut events);
         Core {
             settings,

@@ -51,15 +51,13 @@ impl<T> Default for List<T> {
     }
 }
 
-/// Capacity that an empty list or queue keeps.
-const KEEP: usize = 2;
-
-/// Gives back what a burst needed, if the queue is empty.
+/// Gives back the memory of an empty queue.
 ///
-/// Not each time when it runs empty: a steady flow would allocate for every batch.
+/// For when the connection is at rest, and not each time when it runs empty: a steady flow would allocate for
+/// every batch.
 pub(super) fn relax<T>(queue: &mut VecDeque<T>) {
-    if queue.is_empty() && queue.capacity() > 4 * KEEP {
-        queue.shrink_to(KEEP);
+    if queue.is_empty() {
+        *queue = VecDeque::new();
     }
 }
 
@@ -97,7 +95,13 @@ impl<T> List<T> {
                 self.free = place.next;
                 *place = slot;
             }
-            None => self.slots.push(slot),
+            None => {
+                if self.slots.capacity() == 0 {
+                    // Of most there is no second one: a SUBSCRIBE on a connection that then is at rest.
+                    self.slots.reserve_exact(1);
+                }
+                self.slots.push(slot);
+            }
         }
         match self.last.and_then(|last| self.slots.get_mut(last.index())) {
             Some(last) => last.next = Some(key),
@@ -132,7 +136,7 @@ impl<T> List<T> {
 
     /// Gives back what a burst needed, as far as it is at the end of the block.
     pub(super) fn relax(&mut self) {
-        self.slots.shrink_to(KEEP);
+        self.slots.shrink_to_fit();
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {

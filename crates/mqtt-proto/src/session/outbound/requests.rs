@@ -9,6 +9,7 @@ use crate::packet::{Packet, Subscribe, Unsubscribe};
 use crate::session::error::Failure;
 use crate::session::event::Event;
 use crate::session::limits::Wire;
+use crate::session::list::relax;
 use crate::txbuf::TxBuf;
 use crate::types::{PacketId, Token};
 
@@ -78,6 +79,8 @@ impl Outbound {
                     let exchange = Exchange::Request(request);
                     self.in_flight.push(InFlight { token, id, link: wire.link, exchange });
                     self.requests_in_flight += 1;
+                    // There is seldom a next one, and it needs memory of its own anyway.
+                    relax(&mut self.requests);
                     return true;
                 }
                 Err(error) => {
