@@ -1,6 +1,6 @@
 //! TCP over `async-io`.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
@@ -105,7 +105,8 @@ async fn attempt(
         _ => {}
     }
     let stream = Async::new_nonblocking(socket)?;
-    stream.writable().await?;
+    // `writable` keeps a list of its own with the socket, for as long as that lives.
+    poll_fn(|cx| stream.poll_writable(cx)).await?;
     match stream.get_ref().take_error()? {
         Some(error) => Err(error),
         None => Ok(stream),
