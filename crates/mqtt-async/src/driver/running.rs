@@ -150,6 +150,7 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         if due && running.looked {
             state.session.handle_timeout(at);
             state.relax();
+            self.woken.shrink_to_fit();
             self.spent.shrink_to_fit();
             running.link.out.shrink();
         }

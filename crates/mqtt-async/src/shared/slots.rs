@@ -96,9 +96,9 @@ impl Slot {
             if let Some(reason) = received() {
                 return Look::Ready(Ok(reason));
             }
-            match state.slots.kept.get(&self.token.get()) {
-                Some(Kept::Done(Ok(Answer::Published(reason, _)))) => Look::Ready(Ok(*reason)),
-                Some(Kept::Done(Err(error))) => Look::Ready(Err(error.clone())),
+            match state.slots.kept.get(&self.token.get()).and_then(Kept::result) {
+                Some(Ok(Answer::Published(reason, _))) => Look::Ready(Ok(*reason)),
+                Some(Err(error)) => Look::Ready(Err(error.clone())),
                 _ => state.slots.wait(self, state.end.as_ref(), waker, cx),
             }
         })
@@ -129,10 +129,18 @@ impl Drop for Slot {
 #[derive(Debug)]
 pub(crate) enum Kept {
     Waiting(Waker),
-    Done(Result<Answer, TokenError>),
+    /// Apart, because it is three times as large and seldom there.
+    Done(Box<Result<Answer, TokenError>>),
 }
 
 impl Kept {
+    fn result(&self) -> Option<&Result<Answer, TokenError>> {
+        match self {
+            Kept::Waiting(_) => None,
+            Kept::Done(result) => Some(result),
+        }
+    }
+
     fn into_waker(self) -> Option<Waker> {
         match self {
             Kept::Waiting(waker) => Some(waker),
@@ -211,7 +219,7 @@ impl Slots {
                 set(mark, bit, &mut self.kept, token)
             }
             _ => {
-                let before = self.kept.insert(token.get(), Kept::Done(result));
+                let before = self.kept.insert(token.get(), Kept::Done(Box::new(result)));
                 if mark.fetch_or(bits::KEPT, Ordering::AcqRel) & bits::DROPPED != 0 {
                     // Whoever dropped it has not seen that something would be kept.
                     self.kept.remove(&token.get());
@@ -257,12 +265,10 @@ impl Slots {
     /// Takes an outcome out that does not fit into a mark.
     fn take_result(&mut self, token: Token) -> Option<Result<Answer, TokenError>> {
         match self.kept.entry(token.get()) {
-            Entry::Occupied(entry) if matches!(entry.get(), Kept::Done(_)) => {
-                match entry.remove() {
-                    Kept::Done(result) => Some(result),
-                    Kept::Waiting(_) => None,
-                }
-            }
+            Entry::Occupied(entry) if entry.get().result().is_some() => match entry.remove() {
+                Kept::Done(result) => Some(*result),
+                Kept::Waiting(_) => None,
+            },
             _ => None,
         }
     }

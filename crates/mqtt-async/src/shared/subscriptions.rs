@@ -1,13 +1,16 @@
 //! What is subscribed to, to be subscribed to anew when the server has lost the session.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::borrow::Borrow;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use mqtt_proto::{
-    Client as ClientRole, ReasonCode, Session, Subscribe, Subscription, Token, TopicFilter,
+    Client as ClientRole, ReasonCode, Session, Subscribe, Subscription, Text, Token, TopicFilter,
     Unsubscribe, UserProperties,
 };
 
+use super::Numbered;
 use crate::router::{Router, has_identifiers};
 
 /// How many filters one SUBSCRIBE renews; some servers take no more.
@@ -15,13 +18,13 @@ const FILTERS: usize = 8;
 
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    /// What was granted, in the order in which it was first granted.
-    kept: BTreeMap<u64, Box<Kept>>,
-    places: HashMap<TopicFilter, u64>,
+    /// What was granted, by its filter.
+    kept: HashSet<Box<Kept>>,
+    /// The place of what is granted next.
     next: u64,
     /// What has no answer yet, by its token. Tokens count up, so they tell which request is the newer one;
     /// answers need not come in that order.
-    requests: HashMap<u64, Request>,
+    requests: Numbered<Box<Request>>,
     /// What has still to be subscribed to anew.
     to_renew: VecDeque<Subscribe>,
     /// The message that has to be sent before that.
@@ -35,9 +38,38 @@ pub(super) struct Subscriptions {
 struct Kept {
     subscription: Subscription,
     identifier: Option<u32>,
-    user_properties: Arc<UserProperties>,
+    /// What all filters of a SUBSCRIBE share, if it has any.
+    user_properties: Option<Arc<UserProperties>>,
+    /// It is subscribed to anew in the order in which it was first granted.
+    place: u64,
     /// The token of the SUBSCRIBE.
     token: u64,
+}
+
+impl Borrow<TopicFilter> for Box<Kept> {
+    fn borrow(&self) -> &TopicFilter {
+        &self.subscription.filter
+    }
+}
+
+impl Hash for Kept {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.subscription.filter.hash(state);
+    }
+}
+
+impl PartialEq for Kept {
+    fn eq(&self, other: &Kept) -> bool {
+        self.subscription.filter == other.subscription.filter
+    }
+}
+
+impl Eq for Kept {}
+
+impl Kept {
+    fn user_properties(&self) -> &[(Text, Text)] {
+        self.user_properties.as_deref().map_or(&[], Vec::as_slice)
+    }
 }
 
 #[derive(Debug)]
@@ -79,28 +111,39 @@ impl Subscriptions {
     /// Gives back what a burst of requests needed.
     pub(super) fn relax(&mut self) {
         self.requests.shrink_to_fit();
-        self.places.shrink_to_fit();
+        self.kept.shrink_to_fit();
         self.to_renew.shrink_to_fit();
     }
 
     pub(super) fn asked(&mut self, token: Token, subscribe: Subscribe) {
-        self.requests.insert(token.get(), Request::Subscribe(Asked::new(subscribe)));
+        self.ask(token, Request::Subscribe(Asked::new(subscribe)));
     }
 
     pub(super) fn asked_to_end(&mut self, token: Token, unsubscribe: Unsubscribe) {
         self.forget(&unsubscribe.filters);
-        self.requests.insert(token.get(), Request::Unsubscribe(unsubscribe));
+        self.ask(token, Request::Unsubscribe(unsubscribe));
+    }
+
+    fn ask(&mut self, token: Token, request: Request) {
+        self.requests.insert(token.get(), Box::new(request));
+    }
+
+    /// Takes out what has its answer. Most clients ask once: no memory is kept for the next time.
+    fn take(&mut self, token: Token) -> Option<Request> {
+        let request = self.requests.remove(&token.get())?;
+        if self.requests.is_empty() {
+            self.requests = Numbered::default();
+        }
+        Some(*request)
     }
 
     /// From now on nobody wants them, whatever the server says and whenever.
     pub(super) fn forget(&mut self, filters: &[TopicFilter]) {
         for filter in filters {
-            if let Some(place) = self.places.remove(filter) {
-                self.kept.remove(&place);
-            }
+            self.kept.remove(filter);
         }
         for request in self.requests.values_mut() {
-            if let Request::Subscribe(asked) | Request::Renew(asked) = request {
+            if let Request::Subscribe(asked) | Request::Renew(asked) = &mut **request {
                 let known = &asked.unwanted;
                 let new = |it: &&TopicFilter| filters.contains(*it) && !known.contains(*it);
                 let new: Vec<_> = asked.filters().filter(new).cloned().collect();
@@ -118,7 +161,7 @@ impl Subscriptions {
     /// That is where an UNSUBSCRIBE behind it had its answer, but not the SUBSCRIBE, which then went out again
     /// on another connection.
     pub(super) fn answered(&mut self, token: Token, reasons: &[ReasonCode]) -> Vec<TopicFilter> {
-        let (asked, anew) = match self.requests.remove(&token.get()) {
+        let (asked, anew) = match self.take(token) {
             Some(Request::Subscribe(asked)) => (asked, false),
             Some(Request::Renew(asked)) => (asked, true),
             Some(Request::Unsubscribe(_)) | None => return Vec::new(),
@@ -130,7 +173,8 @@ impl Subscriptions {
         };
         let late = unwanted.iter().filter(granted).filter(|it| self.is_left_alone(it, token));
         let late = late.cloned().collect();
-        let user_properties = Arc::new(subscribe.user_properties);
+        let user_properties = subscribe.user_properties;
+        let user_properties = (!user_properties.is_empty()).then(|| Arc::new(user_properties));
         for (subscription, reason) in subscribe.subscriptions.into_iter().zip(reasons) {
             if anew {
                 self.note(subscription.filter, *reason);
@@ -138,7 +182,8 @@ impl Subscriptions {
                 self.keep(Kept {
                     subscription,
                     identifier: subscribe.subscription_identifier,
-                    user_properties: Arc::clone(&user_properties),
+                    user_properties: user_properties.clone(),
+                    place: 0,
                     token: token.get(),
                 });
             }
@@ -150,17 +195,17 @@ impl Subscriptions {
     fn is_left_alone(&self, filter: &TopicFilter, since: Token) -> bool {
         let newer = self.requests.iter().filter(|(token, _)| **token > since.get());
         let asked = newer.flat_map(|(_, request)| request.filters()).any(|it| it == filter);
-        !asked && !self.places.contains_key(filter)
+        !asked && !self.kept.contains(filter)
     }
 
     /// The server has answered an UNSUBSCRIBE.
     pub(super) fn ended(&mut self, token: Token) {
-        self.requests.remove(&token.get());
+        self.take(token);
     }
 
     /// A request came to nothing.
     pub(super) fn failed(&mut self, token: Token) {
-        if let Some(Request::Renew(asked)) = self.requests.remove(&token.get()) {
+        if let Some(Request::Renew(asked)) = self.take(token) {
             self.note_failure(asked.subscribe);
         }
     }
@@ -187,11 +232,10 @@ impl Subscriptions {
     /// The server has no session, and nothing is to be asked for anew.
     pub(super) fn forget_all(&mut self) {
         self.kept.clear();
-        self.places.clear();
         self.to_renew.clear();
         // Those that have no answer yet go out again.
         for request in self.requests.values_mut() {
-            if let Request::Renew(asked) = request {
+            if let Request::Renew(asked) = &mut **request {
                 asked.unwanted = asked.filters().cloned().collect();
             }
         }
@@ -226,7 +270,9 @@ impl Subscriptions {
         // What waits since an earlier connection still does.
         let waiting = self.to_renew.iter().flat_map(|it| &it.subscriptions);
         let waiting: HashSet<TopicFilter> = waiting.map(|it| it.filter.clone()).collect();
-        for kept in self.kept.values() {
+        let mut all_kept: Vec<&Kept> = self.kept.iter().map(Box::as_ref).collect();
+        all_kept.sort_unstable_by_key(|kept| kept.place);
+        for kept in all_kept {
             let asked = match newest.get(&kept.subscription.filter) {
                 Some(newest) => *newest < kept.token,
                 None => all,
@@ -238,14 +284,14 @@ impl Subscriptions {
             let fits = |last: &&mut Subscribe| {
                 last.subscriptions.len() < FILTERS
                     && last.subscription_identifier == kept.identifier
-                    && last.user_properties == *kept.user_properties
+                    && last.user_properties == kept.user_properties()
             };
             match self.to_renew.back_mut().filter(fits) {
                 Some(last) => last.subscriptions.push(subscription),
                 None => self.to_renew.push_back(Subscribe {
                     subscriptions: vec![subscription],
                     subscription_identifier: kept.identifier,
-                    user_properties: UserProperties::clone(&kept.user_properties),
+                    user_properties: kept.user_properties().to_vec(),
                 }),
             }
         }
@@ -269,7 +315,7 @@ impl Subscriptions {
             }
             match session.subscribe(subscribe.clone()) {
                 Ok(token) => {
-                    self.requests.insert(token.get(), Request::Renew(Asked::new(subscribe)));
+                    self.ask(token, Request::Renew(Asked::new(subscribe)));
                 }
                 Err(mqtt_proto::CommandError::Full | mqtt_proto::CommandError::NotConnected) => {
                     self.to_renew.push_front(subscribe);
@@ -284,14 +330,13 @@ impl Subscriptions {
         self.refused.as_slice().into()
     }
 
-    fn keep(&mut self, kept: Kept) {
-        let filter = &kept.subscription.filter;
-        let place = *self.places.entry(filter.clone()).or_insert_with(|| {
-            self.next += 1;
-            self.next
-        });
-        if self.kept.get(&place).is_none_or(|known| known.token < kept.token) {
-            self.kept.insert(place, Box::new(kept));
+    fn keep(&mut self, mut kept: Kept) {
+        let known = self.kept.get(&kept.subscription.filter);
+        if known.is_some_and(|known| known.token >= kept.token) {
+            return;
         }
+        kept.place = known.map_or(self.next, |known| known.place);
+        self.next = self.next.max(kept.place + 1);
+        self.kept.replace(Box::new(kept));
     }
 }

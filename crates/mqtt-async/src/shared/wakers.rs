@@ -45,6 +45,10 @@ impl Wakers {
         match self.list.iter_mut().find(|(other, _)| *other == key) {
             Some((_, known)) => Some(std::mem::replace(known, waker)),
             None => {
+                if self.list.capacity() == 0 {
+                    // Mostly it is one task.
+                    self.list.reserve_exact(1);
+                }
                 self.list.push((key, waker));
                 None
             }

@@ -149,6 +149,7 @@ impl Pages {
 
     /// Gives back what a burst needed.
     pub(super) fn relax(&mut self) {
+        self.newest.take_if(|leaf| leaf.open == 0);
         self.spares = VecDeque::new();
         self.others.shrink_to_fit();
     }
