@@ -17,6 +17,8 @@ use crate::measure::{self, Options, Row, Run, Spread};
 use crate::memory::Memory;
 use crate::{plot, router, session};
 
+mod floor;
+
 /// How long one sample takes at least.
 const SAMPLE: Duration = Duration::from_millis(10);
 
@@ -59,8 +61,9 @@ pub fn bench(options: &Options) -> io::Result<()> {
             continue;
         }
         let mut points: Vec<Point> = sizes.iter().map(|x| point(*x, *prepare)).collect();
+        let mut floors = floors(name, sizes);
         for _ in 0..options.rounds {
-            points.iter_mut().for_each(sample);
+            points.iter_mut().chain(floors.iter_mut().map(|(_, floor)| floor)).for_each(sample);
         }
         // What the others are compared with.
         let reference = points.iter().position(|point| point.x >= 100).unwrap_or(0);
@@ -71,11 +74,21 @@ pub fn bench(options: &Options) -> io::Result<()> {
             let mut base = Row::beside(&rows, &case, "itself at the reference", spreads[reference]);
             base.ratio.median = spreads[reference].median / time.median;
             rows.push(base);
+            for (who, floor) in floors.iter().filter(|(_, floor)| floor.x == point.x) {
+                rows.push(Row::beside(&rows, &case, who, Spread::of(floor.times.clone())));
+            }
         }
         let points = points.iter().zip(&spreads).map(|(it, time)| (it.x, time.median));
         plot::curve(&Curve { name, of, points: points.collect() })?;
     }
     measure::report("growth", &rows, &[])
+}
+
+/// Prepares what the points of a curve cannot be had for less than, where that is known.
+fn floors(curve: &str, sizes: &[usize]) -> Vec<(&'static str, Point)> {
+    let known: &[(&str, Prepare)] = if curve == "payload" { &floor::FLOORS } else { &[] };
+    let points = known.iter().flat_map(|(who, prepare)| sizes.iter().map(|x| (*who, *x, *prepare)));
+    points.map(|(who, x, prepare)| (who, point(x, prepare))).collect()
 }
 
 fn point(x: usize, prepare: Prepare) -> Point {

@@ -233,7 +233,8 @@ fn variable(bytes: &[u8]) -> Option<(usize, usize)> {
     panic!("no Remaining Length");
 }
 
-fn put_variable(out: &mut Vec<u8>, mut value: usize) {
+/// Writes a Variable Byte Integer.
+pub fn put_variable(out: &mut Vec<u8>, mut value: usize) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
