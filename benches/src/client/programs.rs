@@ -1,0 +1,48 @@
+//! Who takes part.
+
+use mqtt_proto::Version;
+
+use super::{endpoint, mqtt5, ntex, ours, rumqttc};
+use crate::load::{Load, Measured, Mode};
+
+/// One client, or one way to use it.
+pub struct Program {
+    pub version: &'static str,
+    pub name: &'static str,
+    pub run: fn(Load) -> Measured,
+    /// Slow ones get fewer messages.
+    pub share: usize,
+    /// What it is known not to do, and why.
+    pub fails: Option<(Mode, &'static str)>,
+}
+
+const fn program(version: &'static str, name: &'static str, run: fn(Load) -> Measured) -> Program {
+    Program { version, name, run, share: 1, fails: None }
+}
+
+const NTEX_FAILS: &str = "it ends with UnexpectedRelease when several are released at once";
+
+/// For each version, ours stands first.
+pub const PROGRAMS: &[Program] = &[
+    program("v311", "mqtt-async (smol)", |load| ours::smol(Version::V311, load)),
+    program("v311", "mqtt-async (tokio)", |load| ours::tokio_current_thread(Version::V311, load)),
+    program("v311", "mqtt-async (tokio, multi-thread)", |load| {
+        ours::tokio_multi_thread(Version::V311, load)
+    }),
+    Program { share: 4, ..program("v311", "rumqttc", |load| rumqttc::v311::run(load, true)) },
+    program("v311", "rumqttc (with Nagle)", |load| rumqttc::v311::run(load, false)),
+    Program {
+        fails: Some((Mode::Publish(2), NTEX_FAILS)),
+        ..program("v311", "ntex-mqtt", ntex::v311)
+    },
+    Program { share: 8, ..program("v311", "mqtt-endpoint-tokio", endpoint::v311) },
+    program("v5", "mqtt-async (smol)", |load| ours::smol(Version::V5, load)),
+    program("v5", "mqtt-async (tokio)", |load| ours::tokio_current_thread(Version::V5, load)),
+    program("v5", "mqtt-async (tokio, multi-thread)", |load| {
+        ours::tokio_multi_thread(Version::V5, load)
+    }),
+    Program { share: 4, ..program("v5", "rumqttc", |load| rumqttc::v5::run(load, true)) },
+    program("v5", "rumqttc (with Nagle)", |load| rumqttc::v5::run(load, false)),
+    Program { fails: Some((Mode::Publish(2), NTEX_FAILS)), ..program("v5", "ntex-mqtt", ntex::v5) },
+    Program { share: 8, ..program("v5", "mqtt5", mqtt5::v5) },
+];
