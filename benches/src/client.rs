@@ -1,7 +1,6 @@
 //! Clients end to end over TCP: each in a process of its own on one core, the server on the other.
 
 use std::io;
-use std::time::Duration;
 
 use self::programs::{PROGRAMS, Program};
 use self::server::Server;
@@ -20,10 +19,7 @@ mod rumqttc;
 mod server;
 
 pub use self::process::one;
-pub use self::server::serve;
-
-/// How long one run may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub use self::server::{feed, serve};
 
 /// Runs a future on tokio's current-thread runtime: what most of these clients are fastest on.
 fn runtime(work: impl Future<Output = Measured>) -> Measured {
@@ -53,28 +49,27 @@ struct Results {
 /// Measures all programs, in turns, and writes what came out.
 pub fn bench(options: &Options) -> io::Result<()> {
     let sink = server::sink()?;
-    run("client", &sink, options, &Mode::ALL.map(|(_, mode)| mode))?;
+    run("client", &sink, options)?;
     // Its clients are slower than any of these: that is where a broker is the bottleneck.
     if let Some(mosquitto) = server::mosquitto()? {
-        let modes = [Mode::Publish(0), Mode::Publish(1), Mode::Publish(2), Mode::RoundTrip];
         let less = Options { rounds: options.rounds.div_ceil(2), only: options.only.clone() };
-        run("mosquitto", &mosquitto, &less, &modes)?;
+        run("mosquitto", &mosquitto, &less)?;
     }
     calls::bench(&sink, options)
 }
 
-fn run(name: &str, server: &Server, options: &Options, modes: &[Mode]) -> io::Result<()> {
+fn run(name: &str, server: &Server, options: &Options) -> io::Result<()> {
     let mut cases: Vec<(String, Mode, Vec<&Program>, Vec<Results>)> = Vec::new();
     for version in ["v311", "v5"] {
-        for mode in modes {
-            let case = format!("{version}/{}", mode.name());
+        for (mode_name, mode) in Mode::ALL {
+            let case = format!("{version}/{mode_name}");
             if !case.contains(&options.only) {
                 continue;
             }
             let programs: Vec<_> =
                 PROGRAMS.iter().filter(|program| program.version == version).collect();
             let results = programs.iter().map(|_| Results::default()).collect();
-            cases.push((case, *mode, programs, results));
+            cases.push((case, mode, programs, results));
         }
     }
     let slower = if name == "mosquitto" { 10 } else { 1 };
@@ -95,13 +90,7 @@ fn run(name: &str, server: &Server, options: &Options, modes: &[Mode]) -> io::Re
                     continue;
                 }
                 let slower = if *mode == Mode::RoundTrip { 1 } else { slower };
-                match process::run(
-                    program,
-                    *mode,
-                    messages(*mode, program) / slower,
-                    server.port,
-                    &[],
-                ) {
+                match process::run(program, *mode, messages(*mode, program) / slower, server, &[]) {
                     Ok(measured) => results.measured.push(measured),
                     Err(error) => results.error = Some(error.to_string()),
                 }

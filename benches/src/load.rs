@@ -8,6 +8,9 @@ use cpu_time::ProcessTime;
 /// The topic of all messages that are not asked for by their number: 24 bytes.
 pub const TOPIC: &str = "sensors/plant7/node-0001";
 
+/// What a process says when its subscription stands.
+pub const SUBSCRIBED: &str = "subscribed";
+
 /// The work of one process.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
@@ -19,6 +22,13 @@ pub struct Load {
     pub window: u16,
     /// Where the server listens, on 127.0.0.1.
     pub port: u16,
+}
+
+impl Load {
+    /// Says that what is subscribed to may come: a broker has to be told it by somebody.
+    pub fn subscribed(&self) {
+        println!("{SUBSCRIBED}");
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

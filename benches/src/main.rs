@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = env::args().skip(1).collect();
     match args.split_first() {
         Some((first, _)) if first == "sink" => return Ok(client::serve()?),
+        Some((first, rest)) if first == "feed" => return client::feed(rest),
         Some((first, rest)) if first == "one" => return client::one(rest),
         _ => {}
     }

@@ -1,4 +1,5 @@
-//! A server that only frames and acknowledges, so that the client is what takes the time.
+//! A server that only frames and acknowledges, so that the client is what takes the time; and what feeds the
+//! client where a broker stands between.
 //!
 //! It trusts its clients. What it does: CONNACK, PUBACK, PUBREC, PUBCOMP, SUBACK, PINGRESP; a subscription to
 //! [`serve`] is answered with so many messages as fast as they are taken, and a message to any other topic
@@ -30,6 +31,22 @@ pub fn listen() -> io::Result<u16> {
         }
     });
     Ok(port)
+}
+
+/// Publishes at a broker what [`serve`] asks for there, as fast as it is taken.
+pub fn feed(port: u16, qos: u8, messages: usize, size: usize) -> io::Result<()> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_nodelay(true)?;
+    // CONNECT of MQTT 3.1.1, with Clean Session and no Keep Alive, and its CONNACK.
+    stream.write_all(b"\x10\x10\0\x04MQTT\x04\x02\0\0\0\x04feed")?;
+    stream.read_exact(&mut [0; 4])?;
+    let topic = serve(qos, messages, size).into_bytes();
+    let (mut sink, mut block) = (Sink::default(), vec![0; BLOCK]);
+    sink.send(&Wanted { topic, qos, messages, size }, &mut stream, &mut block)?;
+    // After DISCONNECT, the broker closes when it has taken everything.
+    stream.write_all(&[0xE0, 0])?;
+    while stream.read(&mut block)? > 0 {}
+    Ok(())
 }
 
 fn attend(mut stream: TcpStream) -> io::Result<()> {

@@ -24,7 +24,7 @@ pub fn bench(sink: &Server, options: &Options) -> io::Result<()> {
                 if program.fails.is_some_and(|(fails, _)| fails == mode) {
                     continue;
                 }
-                let count = |messages| count(program, mode, messages, sink.port, &file);
+                let count = |messages| count(program, mode, messages, sink, &file);
                 // What two runs differ by: the connection and the runtime do not count.
                 let (Some(one), Some(two)) = (count(messages / 2), count(messages)) else {
                     continue;
@@ -38,11 +38,17 @@ pub fn bench(sink: &Server, options: &Options) -> io::Result<()> {
     measure::report_as("client-calls", "system calls each", 4, &rows, &[])
 }
 
-fn count(program: &Program, mode: Mode, messages: usize, port: u16, file: &PathBuf) -> Option<f64> {
+fn count(
+    program: &Program,
+    mode: Mode,
+    messages: usize,
+    sink: &Server,
+    file: &PathBuf,
+) -> Option<f64> {
     let perf = ["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-o"];
     let mut prefix = perf.map(String::from).to_vec();
     prefix.push(file.to_string_lossy().into_owned());
-    process::run(program, mode, messages, port, &prefix).ok()?;
+    process::run(program, mode, messages, sink, &prefix).ok()?;
     let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find(|line| line.contains("sys_enter"))?;
     line.split(',').next()?.parse().ok()

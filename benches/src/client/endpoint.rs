@@ -23,6 +23,7 @@ pub fn v311(load: Load) -> Measured {
             Mode::Publish(qos) => publish(&client, load, qos).await,
             Mode::Receive(qos) => {
                 subscribe(&client, &serve(qos, load.messages, load.size), qos).await;
+                load.subscribed();
                 let (mut left, mut meter) = (load.messages, None);
                 while left > 0 {
                     if let GenericPacket::V3_1_1Publish(_) = client.recv().await.expect("a packet")

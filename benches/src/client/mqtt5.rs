@@ -76,6 +76,7 @@ async fn receive(client: &MqttClient, load: Load, qos: u8) -> Measured {
     let options = SubscribeOptions { qos: level, ..Default::default() };
     let filter = serve(qos, load.messages, load.size);
     client.subscribe_with_options(filter, options, hear).await.expect("SUBACK");
+    load.subscribed();
     end.recv().await.expect("the last message");
     let meter = meter.lock().expect("no panic").take();
     meter.expect("a message").stop()

@@ -121,6 +121,7 @@ macro_rules! program {
                         let filter = serve(qos, load.messages, load.size).into();
                         let qos = if qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce };
                         $subscribe(&sink, filter, qos).await;
+                        load.subscribed();
                         match heard.next().await {
                             Some(Heard::Received(measured)) => measured,
                             _ => panic!("it ended early"),

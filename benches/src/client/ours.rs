@@ -104,6 +104,7 @@ async fn receive(client: Client, load: Load, qos: u8) -> Measured {
     let mut messages = client.messages();
     let filter = serve(qos as u8, load.messages, load.size);
     client.subscribe(filter, qos).expect("room").await.expect("a subscription");
+    load.subscribed();
     let mut bytes = messages.next().await.expect("a message").payload_bytes().len();
     let meter = Meter::new();
     for _ in 1..load.messages {

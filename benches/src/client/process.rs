@@ -1,26 +1,40 @@
 //! One run of a program, in a process of its own.
 
 use std::io::{self, BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use rustix::thread::CpuSet;
+use rustix::thread::{CpuSet, Pid};
 
-use super::PATIENCE;
 use super::programs::{PROGRAMS, Program};
-use crate::load::{Load, Measured, Mode};
+use super::server::Server;
+use crate::load::{Load, Measured, Mode, SUBSCRIBED};
 
 /// How many messages wait for their answer at most, and how long payloads are.
 const WINDOW: u16 = 100;
-const SIZE: usize = 64;
+pub const SIZE: usize = 64;
+
+/// How long one run may take.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A process, which is killed when this is dropped.
+pub struct Running(pub Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// `benches one VERSION NAME MODE MESSAGES PORT`: what runs in a process of its own, on core 1.
 pub fn one(args: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     let [version, name, mode, messages, port] = args else { return Err("five arguments".into()) };
     let known = |program: &&Program| program.version == version && program.name == name;
     let program = PROGRAMS.iter().find(known).ok_or("no such program")?;
-    pin(1);
+    pin(1, None);
     let (mode, messages, port) = (mode.parse()?, messages.parse()?, port.parse()?);
     let load = Load { mode, messages, size: SIZE, window: WINDOW, port };
     println!("{}", (program.run)(load).line());
@@ -28,39 +42,54 @@ pub fn one(args: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     std::process::exit(0);
 }
 
-/// Runs a program in a process of its own.
+/// Runs a program in a process of its own, and has it fed as soon as it has subscribed.
 pub fn run(
     program: &Program,
     mode: Mode,
     messages: usize,
-    port: u16,
+    server: &Server,
     prefix: &[String],
 ) -> io::Result<Measured> {
     let mut words = prefix.to_vec();
     words.push(env::current_exe()?.to_string_lossy().into_owned());
     words.extend(["one", program.version, program.name, mode.name()].map(String::from));
-    words.extend([messages.to_string(), port.to_string()]);
+    words.extend([messages.to_string(), server.port.to_string()]);
     let (first, rest) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(first);
-    let mut child = command.args(rest).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-    let start = Instant::now();
-    while child.try_wait()?.is_none() {
-        if start.elapsed() > PATIENCE {
-            child.kill()?;
-            child.wait()?;
-            return Err(io::Error::other(format!("no end within {} s", PATIENCE.as_secs())));
+    command.args(rest).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = Running(command.spawn()?);
+    let (lines, end) = (lines(&mut child)?, Instant::now() + PATIENCE);
+    let (mut feeder, mut measured) = (None, None);
+    loop {
+        match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(line) if line == SUBSCRIBED => feeder = server.feed(mode, messages)?,
+            Ok(line) => measured = measured.or(Measured::parse(&line)),
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(io::Error::other(format!("no end within {} s", PATIENCE.as_secs())));
+            }
         }
-        thread::sleep(Duration::from_millis(2));
     }
-    let stdout = child.stdout.take().ok_or(io::ErrorKind::NotFound)?;
-    let measured = BufReader::new(stdout).lines().map_while(Result::ok);
-    let measured = measured.filter_map(|line| Measured::parse(&line)).next();
+    // What it runs under may still have something to write.
+    child.0.wait()?;
+    drop(feeder);
     measured.ok_or_else(|| io::Error::other("it ended without a result"))
 }
 
-/// Keeps this process on one core, if the machine has so many.
-pub fn pin(core: usize) {
+/// Returns what a process says, line by line, until it ends.
+fn lines(child: &mut Running) -> io::Result<Receiver<String>> {
+    let stdout = child.0.stdout.take().ok_or(io::ErrorKind::NotFound)?;
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+        lines.try_for_each(|line| sender.send(line))
+    });
+    Ok(receiver)
+}
+
+/// Keeps a process on one core, if the machine has so many: this one, if no other is named.
+pub fn pin(core: usize, process: Option<Pid>) {
     let mut cores = CpuSet::new();
     cores.set(core);
-    let _ = rustix::thread::sched_setaffinity(None, &cores);
+    let _ = rustix::thread::sched_setaffinity(process, &cores);
 }

@@ -88,12 +88,14 @@ macro_rules! program {
                         client.subscribe(filter, qos(level)).await.expect("an open channel");
                         let (mut left, mut meter) = (load.messages, None);
                         while left > 0 {
-                            if let library::Event::Incoming(Packet::Publish(publish)) =
-                                events.poll().await.expect("a connection")
-                            {
-                                assert_eq!(publish.payload.len(), load.size);
-                                meter.get_or_insert_with(Meter::new);
-                                left -= 1;
+                            match events.poll().await.expect("a connection") {
+                                library::Event::Incoming(Packet::SubAck(_)) => load.subscribed(),
+                                library::Event::Incoming(Packet::Publish(publish)) => {
+                                    assert_eq!(publish.payload.len(), load.size);
+                                    meter.get_or_insert_with(Meter::new);
+                                    left -= 1;
+                                }
+                                _ => {}
                             }
                         }
                         meter.expect("a message").stop()
