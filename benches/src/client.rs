@@ -2,7 +2,7 @@
 
 use std::io;
 
-use self::programs::{PROGRAMS, Program};
+use self::programs::Program;
 use self::server::Server;
 use crate::load::{Measured, Mode};
 use crate::measure::{self, Options, Row, Spread};
@@ -66,8 +66,7 @@ fn run(name: &str, server: &Server, options: &Options) -> io::Result<()> {
             if !case.contains(&options.only) {
                 continue;
             }
-            let programs: Vec<_> =
-                PROGRAMS.iter().filter(|program| program.version == version).collect();
+            let programs: Vec<_> = Program::all(version, mode).collect();
             let results = programs.iter().map(|_| Results::default()).collect();
             cases.push((case, mode, programs, results));
         }

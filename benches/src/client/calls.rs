@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::{env, fs, io};
 
-use super::programs::{PROGRAMS, Program};
+use super::programs::Program;
 use super::server::Server;
 use super::{messages, process};
 use crate::load::Mode;
@@ -19,7 +19,7 @@ pub fn bench(sink: &Server, options: &Options) -> io::Result<()> {
             if mode == Mode::RoundTrip || !case.contains(&options.only) {
                 continue;
             }
-            for program in PROGRAMS.iter().filter(|it| it.version == version) {
+            for program in Program::all(version, mode) {
                 let messages = messages(mode, program);
                 if program.fails.is_some_and(|(fails, _)| fails == mode) {
                     continue;

@@ -7,6 +7,7 @@ use mqtt_async::{
     Client, Config, Connector, Driver, PublishError, QoS, Tcp, Timer, TokioTcp, TokioTimer,
     TopicName, Version,
 };
+use tokio::runtime::Builder;
 
 use crate::load::{Load, Measured, Meter, Mode, TOPIC};
 use crate::sink::serve;
@@ -24,19 +25,26 @@ pub fn smol(version: Version, load: Load) -> Measured {
 }
 
 pub fn tokio_current_thread(version: Version, load: Load) -> Measured {
-    tokio(tokio::runtime::Builder::new_current_thread(), version, load)
+    tokio(Builder::new_current_thread(), config(version, &load), load)
+}
+
+/// Messages are handed over as slices of the block that was read, however small: a message that is kept keeps all
+/// of the block.
+pub fn tokio_slices(version: Version, load: Load) -> Measured {
+    let mut config = config(version, &load);
+    config.copy_up_to = 0;
+    tokio(Builder::new_current_thread(), config, load)
 }
 
 pub fn tokio_multi_thread(version: Version, load: Load) -> Measured {
-    tokio(tokio::runtime::Builder::new_multi_thread(), version, load)
+    tokio(Builder::new_multi_thread(), config(version, &load), load)
 }
 
-fn tokio(mut builder: tokio::runtime::Builder, version: Version, load: Load) -> Measured {
+fn tokio(mut builder: Builder, config: Config, load: Load) -> Measured {
     let runtime = builder.enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let connector = TokioTcp::new("127.0.0.1", load.port);
-        let (client, driver) =
-            Client::with_timer(config(version, &load), connector, TokioTimer::new());
+        let (client, driver) = Client::with_timer(config, connector, TokioTimer::new());
         tokio::spawn(run(driver));
         // In a task, as the driver is: the thread of `block_on` is none of the runtime's.
         tokio::spawn(work(client, load)).await.expect("no panic")

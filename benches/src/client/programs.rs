@@ -12,12 +12,23 @@ pub struct Program {
     pub run: fn(Load) -> Measured,
     /// Slow ones get fewer messages.
     pub share: usize,
+    /// Whether it differs from another one only in how messages come in.
+    pub only_receives: bool,
     /// What it is known not to do, and why.
     pub fails: Option<(Mode, &'static str)>,
 }
 
+impl Program {
+    /// Returns those that take part in a mode.
+    pub fn all(version: &str, mode: Mode) -> impl Iterator<Item = &'static Program> {
+        let receives = matches!(mode, Mode::Receive(_));
+        let known = PROGRAMS.iter().filter(move |program| program.version == version);
+        known.filter(move |program| receives || !program.only_receives)
+    }
+}
+
 const fn program(version: &'static str, name: &'static str, run: fn(Load) -> Measured) -> Program {
-    Program { version, name, run, share: 1, fails: None }
+    Program { version, name, run, share: 1, only_receives: false, fails: None }
 }
 
 const NTEX_FAILS: &str = "it ends with UnexpectedRelease when several are released at once";
@@ -26,6 +37,12 @@ const NTEX_FAILS: &str = "it ends with UnexpectedRelease when several are releas
 pub const PROGRAMS: &[Program] = &[
     program("v311", "mqtt-async (smol)", |load| ours::smol(Version::V311, load)),
     program("v311", "mqtt-async (tokio)", |load| ours::tokio_current_thread(Version::V311, load)),
+    Program {
+        only_receives: true,
+        ..program("v311", "mqtt-async (tokio, copy_up_to = 0)", |load| {
+            ours::tokio_slices(Version::V311, load)
+        })
+    },
     program("v311", "mqtt-async (tokio, multi-thread)", |load| {
         ours::tokio_multi_thread(Version::V311, load)
     }),
@@ -38,6 +55,12 @@ pub const PROGRAMS: &[Program] = &[
     Program { share: 8, ..program("v311", "mqtt-endpoint-tokio", endpoint::v311) },
     program("v5", "mqtt-async (smol)", |load| ours::smol(Version::V5, load)),
     program("v5", "mqtt-async (tokio)", |load| ours::tokio_current_thread(Version::V5, load)),
+    Program {
+        only_receives: true,
+        ..program("v5", "mqtt-async (tokio, copy_up_to = 0)", |load| {
+            ours::tokio_slices(Version::V5, load)
+        })
+    },
     program("v5", "mqtt-async (tokio, multi-thread)", |load| {
         ours::tokio_multi_thread(Version::V5, load)
     }),
