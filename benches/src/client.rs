@@ -5,7 +5,7 @@ use std::io;
 use self::programs::Program;
 use self::server::Server;
 use crate::load::{Measured, Mode};
-use crate::measure::{self, Options, Row, Spread};
+use crate::measure::{self, Options};
 use crate::plot;
 
 mod calls;
@@ -101,27 +101,34 @@ fn run(name: &str, server: &Server, options: &Options) -> io::Result<()> {
         seconds * 1e9 / (messages(mode, program) / slower) as f64
     };
     let mut left_out = Vec::new();
-    let (mut processor, mut time) = (Vec::new(), Vec::new());
-    let (mut p50, mut p99) = (Vec::new(), Vec::new());
-    for (case, mode, programs, results) in &cases {
-        for (program, Results { measured, error }) in programs.iter().zip(results) {
-            if let Some(error) = error {
-                left_out.push(format!("{} in {case}: {error}", program.name));
-                continue;
-            }
-            let row = |rows: &mut Vec<Row>, value: &dyn Fn(&Measured) -> f64| {
-                let time = Spread::of(measured.iter().map(value).collect());
-                rows.push(Row::beside(rows, case, program.name, time));
-            };
-            row(&mut processor, &|it| per_message(program, *mode, it.processor_seconds));
-            if *mode == Mode::RoundTrip {
-                row(&mut p50, &|it| it.p50 * 1e3);
-                row(&mut p99, &|it| it.p99 * 1e3);
-            } else {
-                row(&mut time, &|it| per_message(program, *mode, it.seconds));
-            }
+    for (case, _, programs, results) in &cases {
+        for (program, results) in programs.iter().zip(results) {
+            let error = results.error.iter();
+            left_out.extend(error.map(|why| format!("{} in {case}: {why}", program.name)));
         }
     }
+    let rows = |is_wanted: fn(Mode) -> bool, value: &dyn Fn(&Program, Mode, &Measured) -> f64| {
+        let mut rows = Vec::new();
+        for (case, mode, programs, results) in cases.iter().filter(|it| is_wanted(it.1)) {
+            let well = programs.iter().zip(results).filter(|(_, results)| results.error.is_none());
+            rows.extend(measure::rows(
+                case,
+                well.map(|(program, results)| {
+                    let values = results.measured.iter().map(|it| value(program, *mode, it));
+                    (program.name, values.collect())
+                }),
+            ));
+        }
+        rows
+    };
+    let is_trip = |mode| mode == Mode::RoundTrip;
+    let processor =
+        rows(|_| true, &|program, mode, it| per_message(program, mode, it.processor_seconds));
+    let time = rows(|mode| mode != Mode::RoundTrip, &|program, mode, it| {
+        per_message(program, mode, it.seconds)
+    });
+    let p50 = rows(is_trip, &|_, _, it| it.p50 * 1e3);
+    let p99 = rows(is_trip, &|_, _, it| it.p99 * 1e3);
     measure::report(&format!("{name}-processor"), &processor, &left_out)?;
     for version in ["v311", "v5"] {
         let rows: Vec<_> = processor.iter().filter(|row| row.case.starts_with(version)).collect();

@@ -13,7 +13,7 @@ use cpu_time::ProcessTime;
 use mqtt_async::{Client, Config, PublishError, QoS, TopicName, Version};
 
 use crate::load::TOPIC;
-use crate::measure::{self, Options, Row, Run, Spread};
+use crate::measure::{self, Options, Run, Spread};
 use crate::memory::Memory;
 use crate::{plot, router, session};
 
@@ -67,18 +67,16 @@ pub fn bench(options: &Options) -> io::Result<()> {
         }
         // What the others are compared with.
         let reference = points.iter().position(|point| point.x >= 100).unwrap_or(0);
-        let spreads: Vec<_> = points.iter().map(|point| Spread::of(point.times.clone())).collect();
-        for (point, time) in points.iter().zip(&spreads) {
-            let case = format!("{name}/{}", point.x);
-            rows.push(Row::beside(&[], &case, "mqtt-async", *time));
-            let mut base = Row::beside(&rows, &case, "itself at the reference", spreads[reference]);
-            base.ratio.median = spreads[reference].median / time.median;
-            rows.push(base);
-            for (who, floor) in floors.iter().filter(|(_, floor)| floor.x == point.x) {
-                rows.push(Row::beside(&rows, &case, who, Spread::of(floor.times.clone())));
-            }
+        for point in &points {
+            let mut all = vec![
+                ("mqtt-async", point.times.clone()),
+                ("itself at the reference", points[reference].times.clone()),
+            ];
+            let here = floors.iter().filter(|(_, floor)| floor.x == point.x);
+            all.extend(here.map(|(who, floor)| (*who, floor.times.clone())));
+            rows.extend(measure::rows(&format!("{name}/{}", point.x), all));
         }
-        let points = points.iter().zip(&spreads).map(|(it, time)| (it.x, time.median));
+        let points = points.into_iter().map(|it| (it.x, Spread::of(it.times).median));
         plot::curve(&Curve { name, of, points: points.collect() })?;
     }
     measure::report("growth", &rows, &[])

@@ -57,17 +57,19 @@ pub struct Spread {
     pub max: f64,
 }
 
-impl Row {
-    /// Makes a row; the first one of a case is ours, and the ratio is that to it.
-    pub fn beside(rows: &[Row], case: &str, name: &'static str, time: Spread) -> Row {
-        let ours = rows.iter().find(|row| row.case == case).map_or(time, |row| row.time);
-        let ratio = Spread {
-            median: time.median / ours.median,
-            min: time.min / ours.max,
-            max: time.max / ours.min,
-        };
-        Row { case: case.into(), name, time, ratio }
+/// Makes the rows of a case, of what each contender took in each round; the first one is ours.
+pub fn rows(
+    case: &str,
+    contenders: impl IntoIterator<Item = (&'static str, Vec<f64>)>,
+) -> Vec<Row> {
+    let (mut rows, mut ours) = (Vec::new(), None);
+    for (name, times) in contenders {
+        let ours = ours.get_or_insert_with(|| times.clone());
+        let ratios = times.iter().zip(ours).map(|(time, ours)| time / *ours).collect();
+        let (time, ratio) = (Spread::of(times), Spread::of(ratios));
+        rows.push(Row { case: case.into(), name, time, ratio });
     }
+    rows
 }
 
 impl Spread {
@@ -137,7 +139,6 @@ struct Turns {
     contender: Contender,
     repeat: u32,
     times: Vec<f64>,
-    ratios: Vec<f64>,
 }
 
 fn measure(cases: Vec<Case>, options: &Options) -> (Vec<Row>, Vec<String>) {
@@ -164,12 +165,7 @@ fn measure(cases: Vec<Case>, options: &Options) -> (Vec<Row>, Vec<String>) {
         }
     }
     let rows = all.into_iter().flat_map(|(case, _, turns)| {
-        turns.into_iter().map(move |turn| Row {
-            case: case.clone(),
-            name: turn.contender.name,
-            time: Spread::of(turn.times),
-            ratio: Spread::of(turn.ratios),
-        })
+        rows(&case, turns.into_iter().map(|turn| (turn.contender.name, turn.times)))
     });
     (rows.collect(), left_out)
 }
@@ -181,7 +177,7 @@ fn warm_up(mut contender: Contender) -> Turns {
         black_box((contender.run)());
         repeat += 1;
     }
-    Turns { contender, repeat, times: Vec::new(), ratios: Vec::new() }
+    Turns { contender, repeat, times: Vec::new() }
 }
 
 /// One sample of each: the next round goes the other way, so that nobody always follows the same one.
@@ -195,12 +191,6 @@ fn take_turns(turns: &mut [Turns], units: usize, backwards: bool) {
         }
         let runs = f64::from(turn.repeat) * units as f64;
         turn.times.push(start.elapsed().as_nanos() as f64 / runs);
-    }
-    let ours = turns.first().and_then(|turn| turn.times.last()).copied();
-    for turn in turns {
-        if let (Some(ours), Some(time)) = (ours, turn.times.last()) {
-            turn.ratios.push(time / ours);
-        }
     }
 }
 

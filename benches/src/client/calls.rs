@@ -7,7 +7,7 @@ use super::programs::Program;
 use super::server::Server;
 use super::{messages, process};
 use crate::load::Mode;
-use crate::measure::{self, Options, Row, Spread};
+use crate::measure::{self, Options};
 
 /// Counts the system calls of all programs, against the sink.
 pub fn bench(sink: &Server, options: &Options) -> io::Result<()> {
@@ -19,19 +19,18 @@ pub fn bench(sink: &Server, options: &Options) -> io::Result<()> {
             if mode == Mode::RoundTrip || !case.contains(&options.only) {
                 continue;
             }
-            for program in Program::all(version, mode) {
-                let messages = messages(mode, program);
-                if program.fails.is_some_and(|(fails, _)| fails == mode) {
-                    continue;
-                }
-                let count = |messages| count(program, mode, messages, sink, &file);
-                // What two runs differ by: the connection and the runtime do not count.
-                let (Some(one), Some(two)) = (count(messages / 2), count(messages)) else {
-                    continue;
-                };
-                let each = (two - one) / (messages - messages / 2) as f64;
-                rows.push(Row::beside(&rows, &case, program.name, Spread::of(vec![each])));
-            }
+            let programs = Program::all(version, mode);
+            let going_well = programs.filter(|it| it.fails.is_none_or(|(fails, _)| fails != mode));
+            rows.extend(measure::rows(
+                &case,
+                going_well.filter_map(|program| {
+                    let messages = messages(mode, program);
+                    let count = |messages| count(program, mode, messages, sink, &file);
+                    // What two runs differ by: the connection and the runtime do not count.
+                    let more = count(messages)? - count(messages / 2)?;
+                    Some((program.name, vec![more / (messages - messages / 2) as f64]))
+                }),
+            ));
         }
     }
     let _ = fs::remove_file(&file);
