@@ -5,7 +5,7 @@ use std::io;
 use self::programs::Program;
 use self::server::Server;
 use crate::load::{Measured, Mode};
-use crate::measure::{self, Options};
+use crate::measure::{self, Options, Row};
 use crate::plot;
 
 mod calls;
@@ -27,108 +27,117 @@ fn runtime(work: impl Future<Output = Measured>) -> Measured {
     builder.enable_all().build().expect("a runtime").block_on(work)
 }
 
-/// How many messages a run has.
-fn messages(mode: Mode, program: &Program) -> usize {
-    let full = match mode {
-        Mode::Publish(0) | Mode::Receive(0) => 200_000,
-        Mode::Publish(1) | Mode::Receive(_) => 100_000,
-        Mode::Publish(_) => 50_000,
-        Mode::RoundTrip if program.name.contains("with Nagle") => return 40,
-        Mode::RoundTrip => return 1000,
-    };
-    full / program.share
+/// How much processor time a run takes: enough for the clock of processor time, and for what else the machine does
+/// to be spread over it. Others have fewer messages than ours.
+const OURS: f64 = 0.25;
+const OTHERS: f64 = 0.1;
+
+/// How long a run takes at most on the clock, in seconds: some mostly wait.
+const LONGEST: f64 = 1.5;
+
+/// All that take part in a case.
+struct Case {
+    name: String,
+    mode: Mode,
+    turns: Vec<Turns>,
 }
 
 /// What all rounds of one program in one case came to.
-#[derive(Default)]
-struct Results {
+struct Turns {
+    program: &'static Program,
+    /// How many messages each of its runs has.
+    messages: usize,
     measured: Vec<Measured>,
+    /// Why it is left out.
     error: Option<String>,
 }
 
 /// Measures all programs, in turns, and writes what came out.
 pub fn bench(options: &Options) -> io::Result<()> {
     let sink = server::sink()?;
-    run("client", &sink, options)?;
+    let cases = run("client", &sink, options)?;
     // Its clients are slower than any of these: that is where a broker is the bottleneck.
     if let Some(mosquitto) = server::mosquitto()? {
         let less = Options { rounds: options.rounds.div_ceil(2), only: options.only.clone() };
         run("mosquitto", &mosquitto, &less)?;
     }
-    calls::bench(&sink, options)
+    calls::bench(&sink, &cases)
 }
 
-fn run(name: &str, server: &Server, options: &Options) -> io::Result<()> {
-    let mut cases: Vec<(String, Mode, Vec<&Program>, Vec<Results>)> = Vec::new();
+fn run(name: &str, server: &Server, options: &Options) -> io::Result<Vec<Case>> {
+    eprintln!("{name}: warming up");
+    let mut cases = Vec::new();
     for version in ["v311", "v5"] {
         for (mode_name, mode) in Mode::ALL {
-            let case = format!("{version}/{mode_name}");
-            if !case.contains(&options.only) {
-                continue;
+            let name = format!("{version}/{mode_name}");
+            if name.contains(&options.only) {
+                let turns = Program::all(version, mode).map(|it| warm_up(it, mode, server));
+                cases.push(Case { name, mode, turns: turns.collect() });
             }
-            let programs: Vec<_> = Program::all(version, mode).collect();
-            let results = programs.iter().map(|_| Results::default()).collect();
-            cases.push((case, mode, programs, results));
         }
     }
-    let slower = if name == "mosquitto" { 10 } else { 1 };
     for round in 0..options.rounds {
         eprintln!("{name}: round {} of {}", round + 1, options.rounds);
-        for (_, mode, programs, results) in &mut cases {
-            let mut turns: Vec<_> = programs.iter().zip(results).collect();
-            if round % 2 == 1 {
-                turns.reverse();
-            }
-            for (program, results) in turns {
-                if let Some((fails, why)) = program.fails
-                    && fails == *mode
-                {
-                    results.error = Some(why.into());
-                }
-                if results.error.is_some() {
-                    continue;
-                }
-                let slower = if *mode == Mode::RoundTrip { 1 } else { slower };
-                match process::run(program, *mode, messages(*mode, program) / slower, server, &[]) {
-                    Ok(measured) => results.measured.push(measured),
-                    Err(error) => results.error = Some(error.to_string()),
-                }
+        for Case { mode, turns, .. } in &mut cases {
+            // The next round goes the other way, so that nobody always follows the same one.
+            match round % 2 {
+                0 => turns.iter_mut().for_each(|turns| take_turn(turns, *mode, server)),
+                _ => turns.iter_mut().rev().for_each(|turns| take_turn(turns, *mode, server)),
             }
         }
     }
-    let per_message = |program: &Program, mode: Mode, seconds: f64| {
-        let slower = if mode == Mode::RoundTrip { 1 } else { slower };
-        seconds * 1e9 / (messages(mode, program) / slower) as f64
+    report(name, &cases)?;
+    Ok(cases)
+}
+
+/// Finds how many messages a run has.
+fn warm_up(program: &'static Program, mode: Mode, server: &Server) -> Turns {
+    let mut turns = Turns { program, messages: 0, measured: Vec::new(), error: None };
+    let known = program.fails.filter(|(fails, _)| *fails == mode);
+    let messages = match known {
+        Some((_, why)) => Err(io::Error::other(why)),
+        None => enough(program, mode, server),
     };
+    match messages {
+        Ok(messages) => turns.messages = messages,
+        Err(error) => turns.error = Some(error.to_string()),
+    }
+    turns
+}
+
+/// Tries more and more messages, until it can be told how many take long enough.
+fn enough(program: &Program, mode: Mode, server: &Server) -> io::Result<usize> {
+    let wanted = if program.is_ours() { OURS } else { OTHERS };
+    let mut messages = if mode == Mode::RoundTrip { 16 } else { 1000 };
+    loop {
+        let measured = process::run(program, mode, messages, server, &[])?;
+        let Measured { seconds, processor_seconds, .. } = measured;
+        if processor_seconds > wanted / 10.0 || seconds > LONGEST / 10.0 {
+            let times = (wanted / processor_seconds).min(LONGEST / seconds);
+            return Ok((messages as f64 * times) as usize);
+        }
+        messages *= 8;
+    }
+}
+
+fn take_turn(turns: &mut Turns, mode: Mode, server: &Server) {
+    if turns.error.is_some() {
+        return;
+    }
+    match process::run(turns.program, mode, turns.messages, server, &[]) {
+        Ok(measured) => turns.measured.push(measured),
+        Err(error) => turns.error = Some(error.to_string()),
+    }
+}
+
+fn report(name: &str, cases: &[Case]) -> io::Result<()> {
     let mut left_out = Vec::new();
-    for (case, _, programs, results) in &cases {
-        for (program, results) in programs.iter().zip(results) {
-            let error = results.error.iter();
-            left_out.extend(error.map(|why| format!("{} in {case}: {why}", program.name)));
+    for Case { name, turns, .. } in cases {
+        for Turns { program, error, .. } in turns {
+            left_out.extend(error.iter().map(|why| format!("{} in {name}: {why}", program.name)));
         }
     }
-    let rows = |is_wanted: fn(Mode) -> bool, value: &dyn Fn(&Program, Mode, &Measured) -> f64| {
-        let mut rows = Vec::new();
-        for (case, mode, programs, results) in cases.iter().filter(|it| is_wanted(it.1)) {
-            let well = programs.iter().zip(results).filter(|(_, results)| results.error.is_none());
-            rows.extend(measure::rows(
-                case,
-                well.map(|(program, results)| {
-                    let values = results.measured.iter().map(|it| value(program, *mode, it));
-                    (program.name, values.collect())
-                }),
-            ));
-        }
-        rows
-    };
-    let is_trip = |mode| mode == Mode::RoundTrip;
-    let processor =
-        rows(|_| true, &|program, mode, it| per_message(program, mode, it.processor_seconds));
-    let time = rows(|mode| mode != Mode::RoundTrip, &|program, mode, it| {
-        per_message(program, mode, it.seconds)
-    });
-    let p50 = rows(is_trip, &|_, _, it| it.p50 * 1e3);
-    let p99 = rows(is_trip, &|_, _, it| it.p99 * 1e3);
+    let processor = rows(cases, |_| true, |it, messages| it.processor_seconds * 1e9 / messages);
     measure::report(&format!("{name}-processor"), &processor, &left_out)?;
     for version in ["v311", "v5"] {
         let rows: Vec<_> = processor.iter().filter(|row| row.case.starts_with(version)).collect();
@@ -137,7 +146,31 @@ fn run(name: &str, server: &Server, options: &Options) -> io::Result<()> {
             plot::bars(&format!("{name}-{version}"), title, &rows)?;
         }
     }
+    let is_trip = |mode| mode == Mode::RoundTrip;
+    let time = rows(cases, |mode| !is_trip(mode), |it, messages| it.seconds * 1e9 / messages);
     measure::report(&format!("{name}-time"), &time, &[])?;
+    let p50 = rows(cases, is_trip, |it, _| it.p50 * 1e3);
     measure::report(&format!("{name}-round-trip-p50"), &p50, &[])?;
+    let p99 = rows(cases, is_trip, |it, _| it.p99 * 1e3);
     measure::report(&format!("{name}-round-trip-p99"), &p99, &[])
+}
+
+/// Makes the rows of all cases of such a mode: nanoseconds, by what a run has measured and how many messages it had.
+fn rows(
+    cases: &[Case],
+    is_wanted: impl Fn(Mode) -> bool,
+    nanos: impl Fn(&Measured, f64) -> f64,
+) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for Case { name, turns, .. } in cases.iter().filter(|case| is_wanted(case.mode)) {
+        let well = turns.iter().filter(|it| it.error.is_none());
+        rows.extend(measure::rows(
+            name,
+            well.map(|Turns { program, messages, measured, .. }| {
+                let times = measured.iter().map(|it| nanos(it, *messages as f64));
+                (program.name, times.collect())
+            }),
+        ));
+    }
+    rows
 }

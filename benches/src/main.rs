@@ -17,7 +17,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("router", |options| bench("router", router::cases(), options).map(drop)),
     ("growth", growth::bench),
     ("client", |options| {
-        client::bench(&Options { rounds: options.rounds.min(7), ..options.clone() })
+        client::bench(&Options { rounds: options.rounds.min(5), ..options.clone() })
     }),
 ];
 

@@ -108,7 +108,7 @@ pub fn report_as(
     rows: &[Row],
     left_out: &[String],
 ) -> io::Result<()> {
-    if rows.is_empty() {
+    if rows.is_empty() && left_out.is_empty() {
         return Ok(());
     }
     let mut table = format!("## {name}\n\n{}", table(unit, decimals, rows));

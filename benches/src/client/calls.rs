@@ -5,33 +5,23 @@ use std::{env, fs, io};
 
 use super::programs::Program;
 use super::server::Server;
-use super::{messages, process};
+use super::{Case, process};
 use crate::load::Mode;
-use crate::measure::{self, Options};
+use crate::measure;
 
-/// Counts the system calls of all programs, against the sink.
-pub fn bench(sink: &Server, options: &Options) -> io::Result<()> {
+/// Counts the system calls of all that have gone well, against the sink.
+pub fn bench(sink: &Server, cases: &[Case]) -> io::Result<()> {
     let file = env::temp_dir().join(format!("mqtt-benches-{}.calls", std::process::id()));
     let mut rows = Vec::new();
-    for version in ["v311", "v5"] {
-        for (name, mode) in Mode::ALL {
-            let case = format!("{version}/{name}");
-            if mode == Mode::RoundTrip || !case.contains(&options.only) {
-                continue;
-            }
-            let programs = Program::all(version, mode);
-            let going_well = programs.filter(|it| it.fails.is_none_or(|(fails, _)| fails != mode));
-            rows.extend(measure::rows(
-                &case,
-                going_well.filter_map(|program| {
-                    let messages = messages(mode, program);
-                    let count = |messages| count(program, mode, messages, sink, &file);
-                    // What two runs differ by: the connection and the runtime do not count.
-                    let more = count(messages)? - count(messages / 2)?;
-                    Some((program.name, vec![more / (messages - messages / 2) as f64]))
-                }),
-            ));
-        }
+    for Case { name, mode, turns } in cases.iter().filter(|case| case.mode != Mode::RoundTrip) {
+        let counted = turns.iter().filter(|it| it.error.is_none()).filter_map(|it| {
+            let count = |messages| count(it.program, *mode, messages, sink, &file);
+            // What two runs differ by: the connection and the runtime do not count.
+            let (few, more) = (it.messages / 4, it.messages / 2);
+            let calls = count(more)? - count(few)?;
+            Some((it.program.name, vec![calls / (more - few) as f64]))
+        });
+        rows.extend(measure::rows(name, counted));
     }
     let _ = fs::remove_file(&file);
     measure::report_as("client-calls", "system calls each", 4, &rows, &[])

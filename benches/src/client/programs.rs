@@ -10,8 +10,6 @@ pub struct Program {
     pub version: &'static str,
     pub name: &'static str,
     pub run: fn(Load) -> Measured,
-    /// Slow ones get fewer messages.
-    pub share: usize,
     /// Whether it differs from another one only in how messages come in.
     pub only_receives: bool,
     /// What it is known not to do, and why.
@@ -25,10 +23,14 @@ impl Program {
         let known = PROGRAMS.iter().filter(move |program| program.version == version);
         known.filter(move |program| receives || !program.only_receives)
     }
+
+    pub fn is_ours(&self) -> bool {
+        self.name.starts_with("mqtt-async")
+    }
 }
 
 const fn program(version: &'static str, name: &'static str, run: fn(Load) -> Measured) -> Program {
-    Program { version, name, run, share: 1, only_receives: false, fails: None }
+    Program { version, name, run, only_receives: false, fails: None }
 }
 
 const NTEX_FAILS: &str = "it ends with UnexpectedRelease when several are released at once";
@@ -46,13 +48,13 @@ pub const PROGRAMS: &[Program] = &[
     program("v311", "mqtt-async (tokio, multi-thread)", |load| {
         ours::tokio_multi_thread(Version::V311, load)
     }),
-    Program { share: 4, ..program("v311", "rumqttc", |load| rumqttc::v311::run(load, true)) },
+    program("v311", "rumqttc", |load| rumqttc::v311::run(load, true)),
     program("v311", "rumqttc (with Nagle)", |load| rumqttc::v311::run(load, false)),
     Program {
         fails: Some((Mode::Publish(2), NTEX_FAILS)),
         ..program("v311", "ntex-mqtt", ntex::v311)
     },
-    Program { share: 8, ..program("v311", "mqtt-endpoint-tokio", endpoint::v311) },
+    program("v311", "mqtt-endpoint-tokio", endpoint::v311),
     program("v5", "mqtt-async (smol)", |load| ours::smol(Version::V5, load)),
     program("v5", "mqtt-async (tokio)", |load| ours::tokio_current_thread(Version::V5, load)),
     Program {
@@ -64,8 +66,8 @@ pub const PROGRAMS: &[Program] = &[
     program("v5", "mqtt-async (tokio, multi-thread)", |load| {
         ours::tokio_multi_thread(Version::V5, load)
     }),
-    Program { share: 4, ..program("v5", "rumqttc", |load| rumqttc::v5::run(load, true)) },
+    program("v5", "rumqttc", |load| rumqttc::v5::run(load, true)),
     program("v5", "rumqttc (with Nagle)", |load| rumqttc::v5::run(load, false)),
     Program { fails: Some((Mode::Publish(2), NTEX_FAILS)), ..program("v5", "ntex-mqtt", ntex::v5) },
-    Program { share: 8, ..program("v5", "mqtt5", mqtt5::v5) },
+    program("v5", "mqtt5", mqtt5::v5),
 ];
