@@ -12,6 +12,10 @@ use std::thread;
 /// How much is read at once.
 const BLOCK: usize = 256 * 1024;
 
+/// How many messages may wait for its answer: on MQTT 5.0 it says so in CONNACK, for clients that have no such option
+/// of their own.
+pub const RECEIVE_MAXIMUM: u16 = 100;
+
 /// How many messages of QoS 1 it sends before it waits for acknowledgements.
 pub(crate) const WINDOW: usize = 1000;
 
@@ -118,8 +122,9 @@ impl Sink {
         match first >> 4 {
             1 => {
                 self.is_v5 = body[2 + number(body)] == 5;
+                let [high, low] = RECEIVE_MAXIMUM.to_be_bytes();
                 match self.is_v5 {
-                    true => answers.extend([0x20, 3, 0, 0, 0]),
+                    true => answers.extend([0x20, 6, 0, 0, 3, 0x21, high, low]),
                     false => answers.extend([0x20, 2, 0, 0]),
                 }
             }

@@ -11,9 +11,9 @@ use rustix::thread::{CpuSet, Pid};
 use super::programs::{PROGRAMS, Program};
 use super::server::Server;
 use crate::load::{Load, Measured, Mode, SUBSCRIBED};
+use crate::sink::RECEIVE_MAXIMUM;
 
-/// How many messages wait for their answer at most, and how long payloads are.
-const WINDOW: u16 = 100;
+/// How long payloads are.
 pub const SIZE: usize = 64;
 
 /// How long one run may take.
@@ -36,7 +36,7 @@ pub fn one(args: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     let program = PROGRAMS.iter().find(known).ok_or("no such program")?;
     pin(1, None);
     let (mode, messages, port) = (mode.parse()?, messages.parse()?, port.parse()?);
-    let load = Load { mode, messages, size: SIZE, window: WINDOW, port };
+    let load = Load { mode, messages, size: SIZE, window: RECEIVE_MAXIMUM, port };
     println!("{}", (program.run)(load).line());
     // Some of them do not end by themselves.
     std::process::exit(0);

@@ -10,7 +10,7 @@ use rustix::thread::Pid;
 
 use super::process::{PATIENCE, Running, SIZE, pin};
 use crate::load::Mode;
-use crate::sink;
+use crate::sink::{self, RECEIVE_MAXIMUM};
 
 /// The server side of a measurement.
 pub struct Server {
@@ -68,7 +68,7 @@ pub fn mosquitto() -> io::Result<Option<Server>> {
     let config = env::temp_dir().join(format!("mqtt-benches-{}.conf", std::process::id()));
     let text = format!(
         "listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 0\n\
-         max_inflight_messages 0\nset_tcp_nodelay true\npersistence false\nlog_type none\n"
+         max_inflight_messages {RECEIVE_MAXIMUM}\nset_tcp_nodelay true\npersistence false\nlog_type none\n"
     );
     fs::write(&config, text)?;
     let mut command = Command::new("mosquitto");
