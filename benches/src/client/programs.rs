@@ -54,7 +54,7 @@ pub const PROGRAMS: &[Program] = &[
         fails: Some((Mode::Publish(2), NTEX_FAILS)),
         ..program("v311", "ntex-mqtt", ntex::v311)
     },
-    program("v311", "mqtt-endpoint-tokio", endpoint::v311),
+    program("v311", "mqtt-endpoint-tokio", endpoint::v311::run),
     program("v5", "mqtt-async (smol)", |load| ours::smol(Version::V5, load)),
     program("v5", "mqtt-async (tokio)", |load| ours::tokio_current_thread(Version::V5, load)),
     Program {
@@ -69,5 +69,6 @@ pub const PROGRAMS: &[Program] = &[
     program("v5", "rumqttc", |load| rumqttc::v5::run(load, true)),
     program("v5", "rumqttc (with Nagle)", |load| rumqttc::v5::run(load, false)),
     Program { fails: Some((Mode::Publish(2), NTEX_FAILS)), ..program("v5", "ntex-mqtt", ntex::v5) },
+    program("v5", "mqtt-endpoint-tokio", endpoint::v5::run),
     program("v5", "mqtt5", mqtt5::v5),
 ];
