@@ -6,39 +6,26 @@ use mqtt_proto::{
     Session, Text, TopicName, TxBuf, Version,
 };
 
-use crate::measure::{Case, Contender, Run};
+use crate::measure::Run;
 
-/// How many messages one run sends.
-const MESSAGES: usize = 4096;
+#[cfg(feature = "peers")]
+mod peers;
 
-/// How many messages wait for their answer at most, where it is not what varies.
-const WINDOW: usize = 100;
+#[cfg(feature = "peers")]
+pub use self::peers::cases;
+
+/// How long payloads are.
+const SIZE: usize = 64;
 
 /// Time stands still: no deadline is any of our business.
 const NOW: Instant = Instant::EPOCH;
 
-/// What is measured: all of a message's way, on both sides.
-pub fn cases() -> Vec<Case> {
-    let mut cases = Vec::new();
-    for (version, number) in [(Version::V311, "v311"), (Version::V5, "v5")] {
-        for (qos, name) in
-            [(QoS::AtMostOnce, "qos0"), (QoS::AtLeastOnce, "qos1"), (QoS::ExactlyOnce, "qos2")]
-        {
-            let run = exchange(version, qos, WINDOW, MESSAGES);
-            let contenders = vec![Contender { name: "mqtt-proto", run }];
-            cases.push(Case { name: format!("{number}/{name}"), units: MESSAGES, contenders });
-        }
-    }
-    cases
-}
-
 /// Sends so many messages, in groups as large as the window, and answers them.
 pub fn exchange(version: Version, qos: QoS, window: usize, messages: usize) -> Run {
     let mut pair = Pair::connected(version);
-    let topics: Vec<TopicName> = (0..100)
-        .map(|index| TopicName::new(format!("sensors/plant7/node-{index:04}")).expect("a topic"))
-        .collect();
-    let payload = Bytes::from(vec![b'x'; 64]);
+    let topics: Vec<TopicName> =
+        topics().map(|topic| TopicName::new(topic).expect("a topic")).collect();
+    let payload = Bytes::from(vec![b'x'; SIZE]);
     Box::new(move || {
         let mut left = messages;
         while left > 0 {
@@ -54,13 +41,18 @@ pub fn exchange(version: Version, qos: QoS, window: usize, messages: usize) -> R
     })
 }
 
+/// The topics that messages have in turn, of 24 bytes each.
+fn topics() -> impl Iterator<Item = String> {
+    (0..100).map(|index| format!("sensors/plant7/node-{index:04}"))
+}
+
 struct Pair {
     client: Session<Client>,
     server: Session<Server>,
     /// What each of them writes, and what it reads.
     out: [TxBuf; 2],
     input: [BytesMut; 2],
-    /// How many messages have their final answer.
+    /// How many messages have come, and how many have their final answer.
     done: u64,
 }
 
@@ -94,6 +86,7 @@ impl Pair {
             match event {
                 Event::Connect(_) => server.accept(Accept::default(), NOW).expect("a server"),
                 Event::Message(message) => {
+                    *done += 1;
                     if let Some(ack) = message.ack {
                         server.ack(ack, ReasonCode::SUCCESS);
                     }
