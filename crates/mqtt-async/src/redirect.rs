@@ -160,8 +160,12 @@ fn is_ipv6(host: &str) -> bool {
 
 /// Where redirects have led, and how often.
 #[derive(Debug)]
-pub(crate) struct Route {
-    policy: Option<Redirects>,
+pub(crate) struct Route(Option<Box<Way>>);
+
+/// What there is of a route where redirects are followed; most clients follow none.
+#[derive(Debug)]
+struct Way {
+    policy: Redirects,
     /// What Use another server has named: each is tried once.
     detour: VecDeque<Arc<str>>,
     /// What Server moved has named: tried in turn, for ever.
@@ -171,46 +175,57 @@ pub(crate) struct Route {
     last: Option<(ReasonCode, Text)>,
 }
 
+impl Way {
+    fn target(&self) -> Option<&Arc<str>> {
+        self.detour.front().or(self.moved.front())
+    }
+}
+
 impl Route {
     pub(crate) fn new(policy: Option<Redirects>) -> Route {
-        Route { policy, detour: VecDeque::new(), moved: VecDeque::new(), hops: 0, last: None }
+        let (detour, moved) = (VecDeque::new(), VecDeque::new());
+        Route(policy.map(|policy| Box::new(Way { policy, detour, moved, hops: 0, last: None })))
     }
 
     /// Returns the server to connect to; `None`: the own one.
     pub(crate) fn target(&self) -> Option<&Arc<str>> {
-        self.detour.front().or(self.moved.front())
+        self.0.as_ref()?.target()
     }
 
     /// A connection was lost that had been accepted.
     pub(crate) fn left(&mut self, stable: bool) {
-        self.detour.clear();
+        let Some(way) = &mut self.0 else { return };
+        way.detour.clear();
         if stable {
-            self.hops = 0;
+            way.hops = 0;
         }
     }
 
     /// The application goes elsewhere.
     pub(crate) fn leave(&mut self) {
-        self.detour.clear();
-        self.moved.clear();
+        let Some(way) = &mut self.0 else { return };
+        way.detour.clear();
+        way.moved.clear();
     }
 
     /// The target could not be connected to: another time it is the next one.
     pub(crate) fn failed(&mut self) {
-        if self.detour.pop_front().is_none() && !self.moved.is_empty() {
-            self.moved.rotate_left(1);
+        let Some(way) = &mut self.0 else { return };
+        if way.detour.pop_front().is_none() && !way.moved.is_empty() {
+            way.moved.rotate_left(1);
         }
     }
 
     /// The connector does not know the target. Returns what it comes to if that was the last one.
     pub(crate) fn unknown(&mut self) -> Option<RedirectError> {
-        if self.detour.pop_front().is_none() {
-            self.moved.pop_front();
+        let way = self.0.as_mut()?;
+        if way.detour.pop_front().is_none() {
+            way.moved.pop_front();
         }
-        if self.target().is_some() {
+        if way.target().is_some() {
             return None;
         }
-        let (reason, server_reference) = self.last.take()?;
+        let (reason, server_reference) = way.last.take()?;
         Some(RedirectError { reason, server_reference, fault: RedirectFault::Unknown })
     }
 
@@ -221,8 +236,8 @@ impl Route {
         server_reference: Option<&Text>,
     ) -> Result<Option<Arc<[Arc<str>]>>, RedirectError> {
         let moved = reason == ReasonCode::SERVER_MOVED;
-        let (Some(policy), Some(server_reference), true) =
-            (&self.policy, server_reference, moved || reason == ReasonCode::USE_ANOTHER_SERVER)
+        let (Some(way), Some(server_reference), true) =
+            (&mut self.0, server_reference, moved || reason == ReasonCode::USE_ANOTHER_SERVER)
         else {
             return Ok(None);
         };
@@ -232,25 +247,25 @@ impl Route {
         if known.is_empty() {
             return Ok(None);
         }
-        let permitted = known.iter().filter(|(_, reference)| policy.permits(reference));
+        let permitted = known.iter().filter(|(_, reference)| way.policy.permits(reference));
         let servers: Arc<[Arc<str>]> = permitted.map(|(name, _)| Arc::from(*name)).collect();
         let fault = match servers.is_empty() {
             true => Some(RedirectFault::NotAllowed),
-            false => (self.hops >= policy.hops).then_some(RedirectFault::TooMany),
+            false => (way.hops >= way.policy.hops).then_some(RedirectFault::TooMany),
         };
         let server_reference = server_reference.clone().into_owned();
         if let Some(fault) = fault {
             // The way begins anew, with the own server.
-            self.hops = 0;
-            self.detour.clear();
+            way.hops = 0;
+            way.detour.clear();
             return Err(RedirectError { reason, server_reference, fault });
         }
-        self.hops += 1;
-        self.last = Some((reason, server_reference));
-        let list = if moved { &mut self.moved } else { &mut self.detour };
+        way.hops += 1;
+        way.last = Some((reason, server_reference));
+        let list = if moved { &mut way.moved } else { &mut way.detour };
         *list = servers.iter().cloned().collect();
         if moved {
-            self.detour.clear();
+            way.detour.clear();
         }
         Ok(Some(servers))
     }
