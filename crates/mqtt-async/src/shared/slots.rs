@@ -141,6 +141,13 @@ impl Kept {
         }
     }
 
+    fn into_result(self) -> Option<Result<Answer, TokenError>> {
+        match self {
+            Kept::Waiting(_) => None,
+            Kept::Done(result) => Some(*result),
+        }
+    }
+
     fn into_waker(self) -> Option<Waker> {
         match self {
             Kept::Waiting(waker) => Some(waker),
@@ -264,13 +271,17 @@ impl Slots {
 
     /// Takes an outcome out that does not fit into a mark.
     fn take_result(&mut self, token: Token) -> Option<Result<Answer, TokenError>> {
-        match self.kept.entry(token.get()) {
-            Entry::Occupied(entry) if entry.get().result().is_some() => match entry.remove() {
-                Kept::Done(result) => Some(*result),
-                Kept::Waiting(_) => None,
-            },
+        let result = match self.kept.entry(token.get()) {
+            Entry::Occupied(entry) if entry.get().result().is_some() => {
+                entry.remove().into_result()
+            }
             _ => None,
+        };
+        if result.is_some() && self.kept.is_empty() {
+            // Mostly the answer to a SUBSCRIBE: there is seldom a next one.
+            self.kept = Numbered::default();
         }
+        result
     }
 
     /// Gives back what a burst needed; for when the connection has been at rest.

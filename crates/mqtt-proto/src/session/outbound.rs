@@ -339,9 +339,15 @@ impl Outbound {
     /// Ends an exchange: frees its identifier and its share of the quota. Returns its token.
     fn finish(&mut self, sending: &mut Sending, link: u32, key: Key) -> Option<Token> {
         let Removed { token, id, is_request } = self.remove(sending, link, key)?;
-        match is_request {
-            true => self.ids.free(id),
-            false => self.forget(token, Some(id)),
+        if !is_request {
+            self.forget(token, Some(id));
+            return Some(token);
+        }
+        self.ids.free(id);
+        if self.in_flight.len() == 0 {
+            // Most clients subscribe once, and then are at rest.
+            self.in_flight.relax();
+            self.ids.relax();
         }
         Some(token)
     }
