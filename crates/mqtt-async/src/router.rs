@@ -1,6 +1,6 @@
 //! Which stream a message goes to, and when it is acknowledged.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::task::Waker;
 
 use mqtt_proto::{
@@ -43,6 +43,9 @@ pub(crate) struct Router {
     copy_up_to: usize,
     /// Counts the blocks that were read.
     block: u64,
+    /// The streams that have had more than their bounds, and perhaps still do: there may be thousands that
+    /// have not.
+    over: BTreeSet<u64>,
     /// Kept for their capacity.
     targets: Vec<u64>,
     dropped: Vec<AckId>,
@@ -119,6 +122,7 @@ impl Router {
             lagged: 0,
             copy_up_to,
             block: 0,
+            over: BTreeSet::new(),
             targets: Vec::new(),
             dropped: Vec::new(),
         }
@@ -259,6 +263,9 @@ impl Router {
     fn push(&mut self, stream: u64, message: Message, woken: &mut Vec<Waker>) {
         if let Some(listener) = self.streams.get_mut(&stream) {
             listener.queue.push(message, self.block, &mut self.dropped);
+            if listener.queue.is_over() {
+                self.over.insert(stream);
+            }
             woken.extend(listener.waker.take());
         }
     }
@@ -547,8 +554,10 @@ impl Router {
     }
 
     /// Tells whether reading has to stop until something is taken.
-    pub(crate) fn is_over(&self) -> bool {
-        self.rest.is_over() || self.streams.values().any(|listener| listener.queue.is_over())
+    pub(crate) fn is_over(&mut self) -> bool {
+        let Router { over, streams, .. } = self;
+        over.retain(|stream| streams.get(stream).is_some_and(|it| it.queue.is_over()));
+        !over.is_empty() || self.rest.is_over()
     }
 
     pub(crate) fn len(&self) -> usize {

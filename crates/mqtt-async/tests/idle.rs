@@ -21,9 +21,9 @@ const CLIENTS: u64 = 100;
 
 /// The most that one may hold, in bytes, its transport not counted: one that has done nothing, one that has just
 /// subscribed to something, and one that has been used since then and was at rest for a keep-alive period.
-const LIMIT: u64 = 5_200;
-const LIMIT_SUBSCRIBED: u64 = 5_550;
-const LIMIT_USED: u64 = 5_400;
+const LIMIT: u64 = 5_250;
+const LIMIT_SUBSCRIBED: u64 = 5_600;
+const LIMIT_USED: u64 = 5_450;
 
 /// How often a driver may be polled in a keep-alive period.
 const WAKE_UPS: usize = 2;
