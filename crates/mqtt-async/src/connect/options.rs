@@ -25,6 +25,12 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 #[derive(Clone)]
 pub struct TcpOptions {
     nodelay: bool,
+    /// Apart, because each driver holds it and few set it.
+    more: Option<Box<More>>,
+}
+
+#[derive(Clone)]
+struct More {
     keepalive: Option<Duration>,
     local: Option<SocketAddr>,
     device: Option<String>,
@@ -33,10 +39,14 @@ pub struct TcpOptions {
 
 type Hook = Arc<dyn Fn(&TcpStream, SocketAddr) -> io::Result<()> + Send + Sync>;
 
+impl More {
+    const NONE: More = More { keepalive: None, local: None, device: None, hook: None };
+}
+
 impl TcpOptions {
     /// Returns the defaults: `TCP_NODELAY`, and else what the system does.
     pub fn new() -> TcpOptions {
-        TcpOptions { nodelay: true, keepalive: None, local: None, device: None, hook: None }
+        TcpOptions { nodelay: true, more: None }
     }
 
     /// Sets `TCP_NODELAY`; default `true`: the driver gathers what is ready itself, and what it then writes
@@ -53,7 +63,7 @@ impl TcpOptions {
     /// connections that are silent; or for a client without the other.
     #[must_use]
     pub fn keepalive(mut self, idle: Duration) -> TcpOptions {
-        self.keepalive = Some(idle);
+        self.more().keepalive = Some(idle);
         self
     }
 
@@ -62,7 +72,7 @@ impl TcpOptions {
     /// A server has to have an address of the same family; its others are left out.
     #[must_use]
     pub fn bind(mut self, local: SocketAddr) -> TcpOptions {
-        self.local = Some(local);
+        self.more().local = Some(local);
         self
     }
 
@@ -71,7 +81,7 @@ impl TcpOptions {
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "fuchsia"))]
     #[must_use]
     pub fn bind_device(mut self, device: impl Into<String>) -> TcpOptions {
-        self.device = Some(device.into());
+        self.more().device = Some(device.into());
         self
     }
 
@@ -84,8 +94,12 @@ impl TcpOptions {
         mut self,
         hook: impl Fn(&TcpStream, SocketAddr) -> io::Result<()> + Send + Sync + 'static,
     ) -> TcpOptions {
-        self.hook = Some(Arc::new(hook));
+        self.more().hook = Some(Arc::new(hook));
         self
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_with(|| Box::new(More::NONE))
     }
 
     /// Returns those of the addresses of a host that such a socket can reach.
@@ -98,7 +112,7 @@ impl TcpOptions {
         if addresses.is_empty() {
             return none("the host name has no address");
         }
-        if let Some(local) = self.local {
+        if let Some(local) = self.more.as_ref().and_then(|more| more.local) {
             addresses.retain(|address| address.is_ipv4() == local.is_ipv4());
         }
         match addresses.is_empty() {
@@ -114,17 +128,18 @@ impl TcpOptions {
         let socket = SockRef::from(&stream);
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(self.nodelay)?;
-        if let Some(idle) = self.keepalive {
+        let Some(more) = &self.more else { return Ok(stream) };
+        if let Some(idle) = more.keepalive {
             socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle))?;
         }
         #[cfg(any(target_os = "linux", target_os = "android", target_os = "fuchsia"))]
-        if let Some(device) = &self.device {
+        if let Some(device) = &more.device {
             socket.bind_device(Some(device.as_bytes()))?;
         }
-        if let Some(local) = self.local {
+        if let Some(local) = more.local {
             socket.bind(&local.into())?;
         }
-        if let Some(hook) = &self.hook {
+        if let Some(hook) = &more.hook {
             hook(&stream, address)?;
         }
         Ok(stream)
@@ -139,12 +154,13 @@ impl Default for TcpOptions {
 
 impl fmt::Debug for TcpOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let More { keepalive, local, device, hook } = self.more.as_deref().unwrap_or(&More::NONE);
         f.debug_struct("TcpOptions")
             .field("nodelay", &self.nodelay)
-            .field("keepalive", &self.keepalive)
-            .field("local", &self.local)
-            .field("device", &self.device)
-            .field("hook", &self.hook.is_some())
+            .field("keepalive", keepalive)
+            .field("local", local)
+            .field("device", device)
+            .field("hook", &hook.is_some())
             .finish()
     }
 }
