@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use mqtt_proto::{
-    Ack, AckProperties, CloseReason, Event, Packet, PacketId, PacketType, QoS, ReasonCode, Role,
-    Session, SubAck, Version,
+    Ack, AckProperties, ClientConfig, CloseReason, ConnAck, Event, Packet, PacketId, PacketType,
+    QoS, ReasonCode, Role, Session, SubAck, Version,
 };
 use pair::{VERSIONS, message, subscribe};
 use solo::{Solo, publish_bytes};
@@ -97,6 +97,26 @@ fn an_idle_session_is_small() {
         let server = held(|| Solo::plain(version).session);
         assert!(server < LIMIT, "{version}: {server} bytes");
     }
+}
+
+#[test]
+fn an_assigned_client_identifier_keeps_no_block() {
+    let assigned_client_identifier = Some(solo::text("assigned"));
+    let connack = ConnAck { assigned_client_identifier, ..ConnAck::default() };
+    let mut block = pair::wire(&Packet::ConnAck(Box::new(connack)), Version::V5);
+    let large = message("t", &"x".repeat(100_000), QoS::AtMostOnce);
+    block.extend(publish_bytes(Version::V5, &large, 0, false));
+    let mut kept = None;
+    let info = measure(|| {
+        let mut solo = Solo::client(ClientConfig::new(Version::V5));
+        solo.feed_raw(&block);
+        let events = solo.events();
+        let [Event::Connected { connack, .. }, Event::Message(_)] = &events[..] else { panic!() };
+        // An application may keep what the server said for as long as it is connected.
+        kept = Some((solo.session, connack.clone()));
+    });
+    let held = u64::try_from(info.bytes_current).unwrap();
+    assert!(held < LIMIT, "{held} bytes");
 }
 
 // class: 42

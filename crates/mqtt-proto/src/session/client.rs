@@ -138,7 +138,7 @@ impl Client {
     fn connack(
         &mut self,
         core: &mut Core,
-        connack: Box<ConnAck>,
+        mut connack: Box<ConnAck>,
         now: Instant,
     ) -> Result<(), PeerError> {
         let broken = |rule, reason| protocol(PacketType::ConnAck, rule, reason);
@@ -161,8 +161,10 @@ impl Client {
             let rule = "the Authentication Method is not that of CONNECT";
             return Err(broken(rule, ReasonCode::PROTOCOL_ERROR));
         }
-        if let Some(assigned) = &connack.assigned_client_identifier {
-            self.config.connect.client_id = assigned.clone().into_owned();
+        if let Some(assigned) = &mut connack.assigned_client_identifier {
+            // One copy for both: the block that CONNACK came in may have messages behind it.
+            *assigned = assigned.clone().into_owned();
+            self.config.connect.client_id = assigned.clone();
         }
         // The server's word replaces the wish: section 3.2.2.3.2.
         let expiry = connack.session_expiry_interval.or(asked.session_expiry_interval);
