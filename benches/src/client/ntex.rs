@@ -82,6 +82,10 @@ macro_rules! program {
                             if index % 256 == 255 {
                                 tokio::task::yield_now().await;
                             }
+                            // What the server does not take yet would only make its buffer grow.
+                            if !sink.is_ready() {
+                                sink.ready().await;
+                            }
                         }
                         let last = sink.publish(topic).send_at_least_once(payload);
                         last.await.expect("an answer");
