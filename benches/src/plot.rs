@@ -57,7 +57,7 @@ pub fn bars(name: &str, title: &str, rows: &[&Row]) -> io::Result<()> {
     let mut picture = String::new();
     let height = 40 + 16 * rows.len() as u32;
     draw_bars(
-        &SVGBackend::with_string(&mut picture, (760, height)).into_drawing_area(),
+        &SVGBackend::with_string(&mut picture, (800, height)).into_drawing_area(),
         title,
         rows,
     )
@@ -70,7 +70,7 @@ fn draw_bars(
     title: &str,
     rows: &[&Row],
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    const LEFT: i32 = 330;
+    const LEFT: i32 = 370;
     const WIDTH: f64 = 340.0;
     area.fill(&WHITE)?;
     let font = ("sans-serif", 12).into_font();
