@@ -71,8 +71,9 @@ fn run(name: &str, server: &Server, options: &Options) -> io::Result<Vec<Case>> 
         for (mode_name, mode) in Mode::ALL {
             let name = format!("{version}/{mode_name}");
             if name.contains(&options.only) {
-                let turns = Program::all(version, mode).map(|it| warm_up(it, mode, server));
-                cases.push(Case { name, mode, turns: turns.collect() });
+                let programs = Program::all(version, mode, server.is_broker);
+                let turns = programs.map(|it| warm_up(it, mode, server)).collect();
+                cases.push(Case { name, mode, turns });
             }
         }
     }

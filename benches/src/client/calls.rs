@@ -17,7 +17,7 @@ pub fn bench(sink: &Server, cases: &[Case]) -> io::Result<()> {
         let counted = turns.iter().filter(|it| it.error.is_none()).filter_map(|it| {
             let count = |messages| count(it.program, *mode, messages, sink, &file);
             // What two runs differ by: the connection and the runtime do not count.
-            let (few, more) = (it.messages / 4, it.messages / 2);
+            let (few, more) = (it.messages / 8, it.messages / 4);
             let calls = count(more)? - count(few)?;
             Some((it.program.name, vec![calls / (more - few) as f64]))
         });

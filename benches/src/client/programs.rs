@@ -10,18 +10,36 @@ pub struct Program {
     pub version: &'static str,
     pub name: &'static str,
     pub run: fn(Load) -> Measured,
-    /// Whether it differs from another one only in how messages come in.
-    pub only_receives: bool,
+    /// Where it takes part.
+    part: Part,
     /// What it is known not to do, and why.
     pub fails: Option<(Mode, &'static str)>,
 }
 
+enum Part {
+    Everywhere,
+    /// Another way to use a client that is there already: behind a broker, which is the bottleneck, one is enough.
+    AtSink,
+    /// The same, and it differs only in how messages come in.
+    ReceivingAtSink,
+}
+
 impl Program {
-    /// Returns those that take part in a mode.
-    pub fn all(version: &str, mode: Mode) -> impl Iterator<Item = &'static Program> {
+    /// Returns those that take part.
+    pub fn all(
+        version: &str,
+        mode: Mode,
+        is_broker: bool,
+    ) -> impl Iterator<Item = &'static Program> {
         let receives = matches!(mode, Mode::Receive(_));
-        let known = PROGRAMS.iter().filter(move |program| program.version == version);
-        known.filter(move |program| receives || !program.only_receives)
+        PROGRAMS.iter().filter(move |program| {
+            let takes_part = match program.part {
+                Part::Everywhere => true,
+                Part::AtSink => !is_broker,
+                Part::ReceivingAtSink => !is_broker && receives,
+            };
+            program.version == version && takes_part
+        })
     }
 
     pub fn is_ours(&self) -> bool {
@@ -30,7 +48,7 @@ impl Program {
 }
 
 const fn program(version: &'static str, name: &'static str, run: fn(Load) -> Measured) -> Program {
-    Program { version, name, run, only_receives: false, fails: None }
+    Program { version, name, run, part: Part::Everywhere, fails: None }
 }
 
 const NTEX_FAILS: &str = "it ends with UnexpectedRelease when several are released at once";
@@ -40,16 +58,22 @@ pub const PROGRAMS: &[Program] = &[
     program("v311", "mqtt-async (smol)", |load| ours::smol(Version::V311, load)),
     program("v311", "mqtt-async (tokio)", |load| ours::tokio_current_thread(Version::V311, load)),
     Program {
-        only_receives: true,
+        part: Part::ReceivingAtSink,
         ..program("v311", "mqtt-async (tokio, copy_up_to = 0)", |load| {
             ours::tokio_slices(Version::V311, load)
         })
     },
-    program("v311", "mqtt-async (tokio, multi-thread)", |load| {
-        ours::tokio_multi_thread(Version::V311, load)
-    }),
+    Program {
+        part: Part::AtSink,
+        ..program("v311", "mqtt-async (tokio, multi-thread)", |load| {
+            ours::tokio_multi_thread(Version::V311, load)
+        })
+    },
     program("v311", "rumqttc", |load| rumqttc::v311::run(load, true)),
-    program("v311", "rumqttc (with Nagle)", |load| rumqttc::v311::run(load, false)),
+    Program {
+        part: Part::AtSink,
+        ..program("v311", "rumqttc (with Nagle)", |load| rumqttc::v311::run(load, false))
+    },
     Program {
         fails: Some((Mode::Publish(2), NTEX_FAILS)),
         ..program("v311", "ntex-mqtt", ntex::v311)
@@ -58,16 +82,22 @@ pub const PROGRAMS: &[Program] = &[
     program("v5", "mqtt-async (smol)", |load| ours::smol(Version::V5, load)),
     program("v5", "mqtt-async (tokio)", |load| ours::tokio_current_thread(Version::V5, load)),
     Program {
-        only_receives: true,
+        part: Part::ReceivingAtSink,
         ..program("v5", "mqtt-async (tokio, copy_up_to = 0)", |load| {
             ours::tokio_slices(Version::V5, load)
         })
     },
-    program("v5", "mqtt-async (tokio, multi-thread)", |load| {
-        ours::tokio_multi_thread(Version::V5, load)
-    }),
+    Program {
+        part: Part::AtSink,
+        ..program("v5", "mqtt-async (tokio, multi-thread)", |load| {
+            ours::tokio_multi_thread(Version::V5, load)
+        })
+    },
     program("v5", "rumqttc", |load| rumqttc::v5::run(load, true)),
-    program("v5", "rumqttc (with Nagle)", |load| rumqttc::v5::run(load, false)),
+    Program {
+        part: Part::AtSink,
+        ..program("v5", "rumqttc (with Nagle)", |load| rumqttc::v5::run(load, false))
+    },
     Program { fails: Some((Mode::Publish(2), NTEX_FAILS)), ..program("v5", "ntex-mqtt", ntex::v5) },
     program("v5", "mqtt-endpoint-tokio", endpoint::v5::run),
     program("v5", "mqtt5", mqtt5::v5),

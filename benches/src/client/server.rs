@@ -17,7 +17,7 @@ pub struct Server {
     _process: Running,
     pub port: u16,
     /// Whether somebody else has to publish what a client is to receive.
-    is_broker: bool,
+    pub is_broker: bool,
 }
 
 impl Server {
