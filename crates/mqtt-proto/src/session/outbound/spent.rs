@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use crate::packet::{Publish, PublishProperties};
+use crate::packet::Publish;
 
 /// Where messages go that have ended. Nothing is kept before somebody says that he takes it.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ impl Spent {
     /// Takes the properties of a message that goes on without them.
     pub(super) fn put_properties(&mut self, publish: &mut Publish) {
         let mut rest = Publish::new(publish.topic.clone(), "");
-        rest.properties = core::mem::replace(&mut publish.properties, PublishProperties::default());
+        rest.properties = core::mem::take(&mut publish.properties);
         self.put(rest);
     }
 
