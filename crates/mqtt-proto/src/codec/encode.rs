@@ -164,11 +164,18 @@ trait Sink {
         self.put_short(bytes);
     }
 
-    /// The identifier of a property and the length of its value.
+    /// What is short in most packets, and a few bytes before it.
     #[inline(always)]
-    fn start_field(&mut self, id: Id, value: &[u8]) {
+    fn put_behind<const N: usize>(&mut self, head: [u8; N], bytes: &[u8]) {
+        self.put(&head);
+        self.put_short(bytes);
+    }
+
+    /// A property whose value has a length.
+    #[inline(always)]
+    fn put_property(&mut self, id: Id, value: &[u8]) {
         let [high, low] = (value.len() as u16).to_be_bytes();
-        self.put(&[id as u8, high, low]);
+        self.put_behind([id as u8, high, low], value);
     }
 
     /// Property Length and properties.
@@ -208,22 +215,22 @@ trait Sink {
     #[inline(always)]
     fn property_field(&mut self, id: Id, value: Option<&[u8]>) {
         if let Some(value) = value {
-            self.start_field(id, value);
-            self.put_short(value);
+            self.put_property(id, value);
         }
     }
 
     #[inline(always)]
     fn property_text(&mut self, id: Id, value: Option<&Text>) {
-        self.property_field(id, value.map(Text::as_bytes));
+        if let Some(value) = value {
+            self.put_property(id, value.as_bytes());
+        }
     }
 
     #[inline(always)]
     fn property_user(&mut self, list: &[(Text, Text)]) {
         for (name, value) in list {
-            self.start_field(Id::UserProperty, name.as_bytes());
-            self.put_short(name.as_bytes());
-            self.field(value.as_bytes());
+            self.put_property(Id::UserProperty, name.as_bytes());
+            self.put_behind((value.len() as u16).to_be_bytes(), value.as_bytes());
         }
     }
 }
@@ -247,6 +254,11 @@ impl Sink for Writer<'_> {
     #[inline(always)]
     fn put_short(&mut self, bytes: &[u8]) {
         Writer::put_short(self, bytes);
+    }
+
+    #[inline(always)]
+    fn put_behind<const N: usize>(&mut self, head: [u8; N], bytes: &[u8]) {
+        Writer::put_behind(self, head, bytes);
     }
 }
 

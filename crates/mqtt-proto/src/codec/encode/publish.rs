@@ -23,11 +23,12 @@ fn lens(publish: &Publish, header: &PublishHeader, version: Version) -> Result<L
     let id = if publish.qos == QoS::AtMostOnce { 0 } else { 2 };
     let plain = 2 + wire_topic(publish, header).len() + id + publish.payload.len();
     let mut lens = Lens { properties: 0, remaining: plain + usize::from(version.is_v5()) };
-    if !publish.properties.is_none() || header.topic_alias.is_some() {
-        match properties_len(publish, header, version) {
-            Some(len) => lens.properties = len,
-            None => check::publish_properties(publish, header, version)?,
-        }
+    if has_properties(publish, header) {
+        check::publish_properties(publish, header, version)?;
+        let mut count = Count(0);
+        let expiry = header.message_expiry_interval;
+        properties(&publish.properties, expiry, None, header.topic_alias, &mut count);
+        lens.properties = count.0;
         if version.is_v5() {
             lens.remaining = plain + variable_len(lens.properties) + lens.properties;
         }
@@ -36,29 +37,9 @@ fn lens(publish: &Publish, header: &PublishHeader, version: Version) -> Result<L
     Ok(lens)
 }
 
-/// Returns the length of the properties if they may be sent: this way the result fits into registers.
-/// Most messages have none, so that this is kept out of the way.
-#[inline(never)]
-fn properties_len(publish: &Publish, header: &PublishHeader, version: Version) -> Option<usize> {
-    check::publish_properties(publish, header, version).ok()?;
-    let mut count = Count(0);
-    let expiry = header.message_expiry_interval;
-    properties(&publish.properties, expiry, None, header.topic_alias, &mut count);
-    Some(count.0)
-}
-
-/// The writer comes and goes in registers.
-#[inline(never)]
-fn put_properties<'a>(
-    publish: &Publish,
-    header: &PublishHeader,
-    len: usize,
-    mut out: Writer<'a>,
-) -> Writer<'a> {
-    out.variable(len);
-    let expiry = header.message_expiry_interval;
-    properties(&publish.properties, expiry, None, header.topic_alias, &mut out);
-    out
+#[inline(always)]
+fn has_properties(publish: &Publish, header: &PublishHeader) -> bool {
+    !publish.properties.is_none() || header.topic_alias.is_some()
 }
 
 #[inline(always)]
@@ -99,6 +80,36 @@ pub fn encode_publish(
     version: Version,
     out: &mut TxBuf,
 ) -> Result<(), EncodeError> {
+    // Most messages have none, and what is for them does well without the rest.
+    if has_properties(publish, header) {
+        return encode_with_properties(publish, header, version, out);
+    }
+    write(publish, header, version, out, |_, _| ())
+}
+
+#[inline(never)]
+fn encode_with_properties(
+    publish: &Publish,
+    header: &PublishHeader,
+    version: Version,
+    out: &mut TxBuf,
+) -> Result<(), EncodeError> {
+    write(publish, header, version, out, |len, out| {
+        let expiry = header.message_expiry_interval;
+        out.variable(len);
+        properties(&publish.properties, expiry, None, header.topic_alias, out);
+    })
+}
+
+/// Writes the packet; `put_properties` writes the Property Length and the properties, where there are any.
+#[inline(always)]
+fn write(
+    publish: &Publish,
+    header: &PublishHeader,
+    version: Version,
+    out: &mut TxBuf,
+    put_properties: impl Fn(usize, &mut Writer<'_>),
+) -> Result<(), EncodeError> {
     let lens = lens(publish, header, version)?;
     let topic = wire_topic(publish, header);
     let qos = publish.qos as u8;
@@ -118,7 +129,7 @@ pub fn encode_publish(
                 if has_id {
                     out.put(&[high, low]);
                 }
-                *out = put_properties(publish, header, lens.properties, out.take());
+                put_properties(lens.properties, out);
             }
         }
         if is_copied(payload.len()) {
