@@ -25,7 +25,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Says that what is subscribed to may come: a broker has to be told it by somebody.
+    /// Says that the subscription stands: who publishes through a broker waits for this.
     pub fn subscribed(&self) {
         println!("{SUBSCRIBED}");
     }

@@ -44,7 +44,10 @@ pub fn cases() -> Vec<Case> {
 
 /// The two versions have the same names in different modules, but for a few.
 macro_rules! peer {
-    ($name:ident, $version:expr, $module:ident, |$connect:ident, $keeps:ident| $open:expr, $accepted:ident($code:expr)) => {
+    (
+        $name:ident, $version:expr, $module:ident,
+        |$connect:ident, $keeps:ident| $open:expr, $accepted:ident($code:expr)
+    ) => {
         pub mod $name {
             use packet::$module as packets;
 
