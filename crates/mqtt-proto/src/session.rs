@@ -335,13 +335,18 @@ impl<R: Role> Session<R> {
     /// Moves the messages that it is done with to `into`. An empty vector is kept for its capacity.
     ///
     /// ```
-    /// # use mqtt_proto::{Client, Publish, PublishError, Session, TopicName, Instant};
-    /// # fn send(session: &mut Session<Client>, publish: Publish) {
-    /// session.keep_spent();
-    /// let refused = session.publish(publish, Instant::EPOCH).is_err();
-    /// let mut spent = Vec::new();
-    /// session.take_spent(&mut spent);
-    /// # }
+    /// # use std::sync::Mutex;
+    /// # use mqtt_proto::{Client, Instant, Session};
+    /// /// For a session that was told to `keep_spent`.
+    /// fn let_time_pass(session: &Mutex<Session<Client>>, now: Instant) {
+    ///     let mut spent = Vec::new();
+    ///     if let Ok(mut session) = session.lock() {
+    ///         session.handle_timeout(now);
+    ///         session.take_spent(&mut spent);
+    ///     }
+    ///     // Whatever is run by this, the lock is free.
+    ///     drop(spent);
+    /// }
     /// ```
     #[inline]
     pub fn take_spent(&mut self, into: &mut Vec<Publish>) {
