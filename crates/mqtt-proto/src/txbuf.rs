@@ -201,6 +201,22 @@ impl TxBuf {
         self.filled = end - writer.0.len();
     }
 
+    /// Appends the beginning of so much room, of which `write` says how long it is; `None`: nothing.
+    #[inline]
+    pub(crate) fn append_some(
+        &mut self,
+        room: usize,
+        write: impl FnOnce(&mut [u8]) -> Option<usize>,
+    ) -> Option<usize> {
+        let end = self.filled + room;
+        if end > self.scratch.len() {
+            self.grow(end);
+        }
+        let len = write(self.scratch.get_mut(self.filled..end).unwrap_or_default())?;
+        self.filled += len.min(room);
+        Some(len)
+    }
+
     /// Appends a payload without copying it.
     #[inline]
     pub(crate) fn refer(&mut self, payload: Bytes) {
@@ -234,6 +250,16 @@ impl TxBuf {
 pub(crate) struct Writer<'a>(&'a mut [u8]);
 
 impl<'a> Writer<'a> {
+    pub(crate) const fn new(room: &'a mut [u8]) -> Writer<'a> {
+        Writer(room)
+    }
+
+    /// Returns how much room is left; none if something did not fit.
+    #[inline(always)]
+    pub(crate) const fn room(&self) -> usize {
+        self.0.len()
+    }
+
     /// Writes the next bytes, for which there has to be room.
     #[inline(always)]
     pub(crate) fn put(&mut self, bytes: &[u8]) {

@@ -1,9 +1,9 @@
 //! Lengths: of packets, of what lies in them, and how packets are cut from a stream.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use mqtt_proto::{
-    Ack, DecodeCause, Packet, PacketType, Publish, QoS, ReasonCode, TxBuf, Version, Version::*,
-    codec,
+    Ack, DecodeCause, Packet, PacketType, Publish, QoS, ReasonCode, Text, TxBuf, Version,
+    Version::*, codec,
 };
 
 use crate::hex::{self, decode_bytes, encode, hex, id, refused_at, show, topic, variable};
@@ -434,5 +434,48 @@ fn other_protocols_are_recognized() {
     // `P` and what follows is also how a PUBREC of 79 or 85 bytes begins.
     for text in ["50 4F 5354 00", "50 55 5420 00"] {
         assert_eq!(codec::frame(&mut BytesMut::from(&hex(text)[..]), u32::MAX), Ok(None));
+    }
+}
+
+/// What a PUBLISH with one property of so many bytes looks like, written by hand.
+fn by_hand(qos: QoS, text: &str, payload: &[u8]) -> Vec<u8> {
+    let mut properties = vec![0x03];
+    properties.extend((text.len() as u16).to_be_bytes());
+    properties.extend(text.as_bytes());
+    let mut body = b"\x00\x01t".to_vec();
+    if qos != QoS::AtMostOnce {
+        body.extend([0, 9]);
+    }
+    body.extend(variable(properties.len()));
+    body.extend(&properties);
+    body.extend(payload);
+    let mut packet = vec![0x30 | (qos as u8) << 1];
+    packet.extend(variable(body.len()));
+    packet.extend(&body);
+    packet
+}
+
+// Where their length, or that of the packet, begins to take a byte more, and where it is written in another way.
+// covers: v5 MQTT-1.5.5-1
+#[test]
+fn publish_with_properties_of_every_length() {
+    for (qos, payload) in [(QoS::AtMostOnce, 0), (QoS::AtLeastOnce, 3), (QoS::ExactlyOnce, 2500)] {
+        let payload = vec![7; payload];
+        for len in (0..300).chain(950..1100).chain(16_200..16_500).chain([65_535]) {
+            let text = "x".repeat(len);
+            let mut publish = Publish::new(topic("t"), payload.clone()).qos(qos);
+            publish.properties.edit().content_type = Some(Text::new(text.as_str()).unwrap());
+            let header =
+                codec::PublishHeader { packet_id: Some(id(9)), ..codec::PublishHeader::default() };
+            let mut out = TxBuf::new();
+            // Behind another packet, as in a stream.
+            codec::encode(&Packet::PingReq, Version::V5, &mut out).unwrap();
+            codec::encode_publish(&publish, &header, Version::V5, &mut out).unwrap();
+            let expected = by_hand(qos, &text, &payload);
+            let size = codec::publish_len(&publish, &header, Version::V5).unwrap();
+            let written = out.copy_to_bytes(out.remaining());
+            assert_eq!((written.len() - 2, size), (expected.len(), expected.len()), "{len}");
+            assert!(written[2..] == expected, "{len}");
+        }
     }
 }

@@ -94,11 +94,82 @@ fn encode_with_properties(
     version: Version,
     out: &mut TxBuf,
 ) -> Result<(), EncodeError> {
+    let before = out.len();
+    if version.is_v5() {
+        check::publish(publish, header)?;
+        check::publish_properties(publish, header, version)?;
+        let lengths = START + 2 + 2 + 2;
+        let room = lengths + wire_topic(publish, header).len() + ROOM + publish.payload.len();
+        if is_copied(publish.payload.len())
+            && room <= 0x3FFF
+            && let Some(len) = out.append_some(room, |room| at_once(publish, header, room))
+        {
+            debug_assert_eq!(Ok(len), publish_len(publish, header, version));
+            debug_assert_eq!(out.len() - before, len);
+            return Ok(());
+        }
+    }
     write(publish, header, version, out, |len, out| {
         let expiry = header.message_expiry_interval;
         out.variable(len);
         properties(&publish.properties, expiry, None, header.topic_alias, out);
     })
+}
+
+/// How long the fixed header of most packets is.
+const START: usize = 3;
+
+/// The room for properties: those of most packets take less.
+const ROOM: usize = 1024;
+
+/// Writes a packet whose lengths are known only when it has been written: to reckon them before takes half as
+/// long as to write the properties. `None`: the properties are longer than most, and it has to be done that way.
+#[inline(always)]
+fn at_once(publish: &Publish, header: &PublishHeader, room: &mut [u8]) -> Option<usize> {
+    let mut out = Writer::new(room.get_mut(START..)?);
+    let topic = wire_topic(publish, header);
+    out.put_behind((topic.len() as u16).to_be_bytes(), topic);
+    let mut at = START + 2 + topic.len();
+    if publish.qos != QoS::AtMostOnce {
+        out.put(&header.packet_id.map_or(0, PacketId::get).to_be_bytes());
+        at += 2;
+    }
+    // Here stands the Property Length: of one byte, as long as it is not known.
+    out.put(&[0]);
+    let before = out.room();
+    let expiry = header.message_expiry_interval;
+    properties(&publish.properties, expiry, None, header.topic_alias, &mut out);
+    // What has not fitted has taken all that was left.
+    let len = before - out.room();
+    if len >= ROOM {
+        return None;
+    }
+    let mut payload_at = at + 1 + len;
+    if len <= 0x7F {
+        *room.get_mut(at)? = len as u8;
+    } else {
+        room.copy_within(at + 1..payload_at, at + 2);
+        *room.get_mut(at..)?.first_chunk_mut()? = [len as u8 | 0x80, (len >> 7) as u8];
+        payload_at += 1;
+    }
+    let end = payload_at + publish.payload.len();
+    room.get_mut(payload_at..end)?.copy_from_slice(&publish.payload);
+    let (first, remaining) = (first_byte(publish, header), end - START);
+    if remaining > 0x7F {
+        *room.first_chunk_mut()? = [first, remaining as u8 | 0x80, (remaining >> 7) as u8];
+        return Some(end);
+    }
+    // A short one: its Remaining Length takes one byte less.
+    room.copy_within(START..end, START - 1);
+    *room.first_chunk_mut()? = [first, remaining as u8];
+    Some(end - 1)
+}
+
+/// DUP, QoS and RETAIN: section 3.3.1.
+#[inline(always)]
+fn first_byte(publish: &Publish, header: &PublishHeader) -> u8 {
+    let qos = publish.qos as u8;
+    0x30 | u8::from(header.dup) << 3 | qos << 1 | u8::from(publish.retain)
 }
 
 /// Writes the packet; `put_properties` writes the Property Length and the properties, where there are any.
@@ -112,15 +183,14 @@ fn write(
 ) -> Result<(), EncodeError> {
     let lens = lens(publish, header, version)?;
     let topic = wire_topic(publish, header);
-    let qos = publish.qos as u8;
-    let first = 0x30 | u8::from(header.dup) << 3 | qos << 1 | u8::from(publish.retain);
+    let (has_id, first) = (publish.qos != QoS::AtMostOnce, first_byte(publish, header));
     let payload = &publish.payload;
     let before = out.len();
     out.append(at_most(lens.remaining, payload.len()), |out| {
         start(first, lens.remaining, topic.len() as u16, out);
         out.put_short(topic);
         let [high, low] = header.packet_id.map_or(0, PacketId::get).to_be_bytes();
-        match (qos != 0, version.is_v5()) {
+        match (has_id, version.is_v5()) {
             (false, false) => {}
             (true, false) => out.put(&[high, low]),
             (false, true) if lens.properties == 0 => out.put(&[0]),
