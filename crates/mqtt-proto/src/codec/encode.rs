@@ -160,8 +160,7 @@ trait Sink {
     /// Binary Data or a string, of a length that was checked.
     #[inline]
     fn field(&mut self, bytes: &[u8]) {
-        self.u16(bytes.len() as u16);
-        self.put_short(bytes);
+        self.put_behind((bytes.len() as u16).to_be_bytes(), bytes);
     }
 
     /// What is short in most packets, and a few bytes before it.
@@ -230,7 +229,7 @@ trait Sink {
     fn property_user(&mut self, list: &[(Text, Text)]) {
         for (name, value) in list {
             self.put_property(Id::UserProperty, name.as_bytes());
-            self.put_behind((value.len() as u16).to_be_bytes(), value.as_bytes());
+            self.field(value.as_bytes());
         }
     }
 }

@@ -128,7 +128,7 @@ const ROOM: usize = 1024;
 fn at_once(publish: &Publish, header: &PublishHeader, room: &mut [u8]) -> Option<usize> {
     let mut out = Writer::new(room.get_mut(START..)?);
     let topic = wire_topic(publish, header);
-    out.put_behind((topic.len() as u16).to_be_bytes(), topic);
+    out.field(topic);
     let mut at = START + 2 + topic.len();
     if publish.qos != QoS::AtMostOnce {
         out.put(&header.packet_id.map_or(0, PacketId::get).to_be_bytes());
