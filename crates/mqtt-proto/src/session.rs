@@ -293,11 +293,15 @@ impl<R: Role> Session<R> {
     /// that is taken back. What is taken back goes to `taken`; these tokens have no outcome. Returns the
     /// token of the message, and its place: the one that was given, or the token.
     ///
-    /// Takes time logarithmic in the number of waiting messages.
+    /// With a journal, and if no Packet Identifier is free, it gets that of one that waits: the one at its
+    /// place, or the one that has waited longest, which is taken back.
+    ///
+    /// Takes time logarithmic in the number of waiting messages, and linear if no Packet Identifier is free.
     ///
     /// # Errors
     ///
-    /// As for [`publish`](Session::publish); `Full` only with a journal, if no Packet Identifier is free.
+    /// As for [`publish`](Session::publish); `Full` only if all Packet Identifiers are those of messages that
+    /// were sent, or of requests. Nothing is taken back with an error.
     pub fn publish_over(
         &mut self,
         publish: Publish,

@@ -168,12 +168,16 @@ impl Outbound {
 
     /// Tells whether a message of that size would be taken, at QoS 0 or above.
     pub(super) fn has_room(&self, size: usize, acknowledged: bool, bounds: &Bounds) -> bool {
-        // Its record needs an identifier.
-        if acknowledged && self.journal.on && !self.ids.has_free() {
+        if acknowledged && self.lacks_identifier() {
             return false;
         }
         self.held == 0
             || (self.held < bounds.messages && self.held_bytes.saturating_add(size) <= bounds.bytes)
+    }
+
+    /// Tells whether the record of a message above QoS 0 needs an identifier, and none is free.
+    pub(super) fn lacks_identifier(&self) -> bool {
+        self.journal.on && !self.ids.has_free()
     }
 
     /// Queues a message; hands it back if its record needs an identifier and there is none.

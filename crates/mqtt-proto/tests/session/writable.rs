@@ -1,6 +1,6 @@
 //! `Full` and `Writable`: whoever waits is told once, and then there is room.
 
-use mqtt_proto::{ClientConfig, Event, Packet, PublishError, QoS};
+use mqtt_proto::{Client, ClientConfig, Event, Packet, PublishError, QoS, Token};
 
 use crate::pair::{durable, message, subscribe};
 use crate::solo::{Solo, ack};
@@ -92,4 +92,50 @@ fn the_end_of_a_connection_gives_identifiers_of_requests_back() {
     let events = solo.events();
     assert!(matches!(events[..], [Event::Closed { .. }, Event::Writable]), "{events:?}");
     assert!(!is_full(&mut solo, "a", QoS::AtLeastOnce));
+}
+
+/// Publishes at any rate; returns the tokens that were taken back.
+fn over(
+    solo: &mut Solo<Client>,
+    place: Option<Token>,
+) -> (Result<Token, PublishError>, Vec<Token>) {
+    let mut taken = Vec::new();
+    let publish = message("a", "a", QoS::AtLeastOnce);
+    let result = solo.session.publish_over(publish, place, solo.now, &mut taken);
+    let result = result.map(|(token, at)| {
+        assert_eq!(at, place.unwrap_or(token));
+        token
+    });
+    (result, taken.into_iter().map(|(token, _)| token).collect())
+}
+
+// All that waited was taken back, and then there was no identifier after all.
+#[test]
+fn nothing_gives_way_for_a_message_that_gets_no_identifier() {
+    let mut solo = exhausted(IDENTIFIERS + 10, true);
+    store(&mut solo);
+    solo.sent();
+    solo.eof();
+    let waits = solo.publish("a", QoS::AtMostOnce);
+    for place in [None, Some(waits)] {
+        let (result, taken) = over(&mut solo, place);
+        assert!(matches!(result, Err(PublishError::Full(_))), "{result:?}");
+        assert_eq!(taken, []);
+    }
+    assert!(solo.session.cancel(waits).is_some());
+}
+
+// The oldest gave way, since no identifier was free for both.
+#[test]
+fn a_message_takes_the_identifier_of_the_one_whose_place_it_takes() {
+    let mut solo = exhausted(IDENTIFIERS + 10, false);
+    let (first, last) = solo.session.waiting().unwrap();
+    let (newest, taken) = over(&mut solo, Some(last));
+    assert_eq!(taken, [last]);
+    // One without an identifier does not give one.
+    let without = solo.publish("a", QoS::AtMostOnce);
+    let (result, taken) = over(&mut solo, Some(without));
+    assert_eq!((result.map(|_| ()), taken), (Ok(()), vec![without, first]));
+    assert_eq!(solo.session.stats().queued, IDENTIFIERS);
+    assert!(solo.session.cancel(newest.unwrap()).is_some());
 }

@@ -31,11 +31,21 @@ impl Core {
             self.state.outbound.spent.put(publish);
             return Err(error);
         }
-        let size = publish.size();
+        let (size, before) = (publish.size(), taken.len());
+        let outbound = &mut self.state.outbound;
+        if publish.qos != QoS::AtMostOnce
+            && outbound.lacks_identifier()
+            && !outbound.free_identifier(place, taken)
+        {
+            return Err(PublishError::Full(Box::new(publish)));
+        }
         if let Some(place) = place {
-            match self.state.outbound.replace(place, publish, size, now) {
+            match outbound.replace(place, publish, size, now) {
                 Ok((token, old)) => {
-                    taken.extend(old);
+                    // It is the first of them, also if another one has given its identifier.
+                    if let Some(old) = old {
+                        taken.insert(before, old);
+                    }
                     self.shed(place, taken);
                     return Ok((token, place));
                 }

@@ -43,6 +43,26 @@ impl Outbound {
         self.take_out(first + usize::from(spared))
     }
 
+    /// Frees an identifier: that of the message at the place, or else of the one that has waited longest,
+    /// which is taken out. False if no message has one that was never sent.
+    pub(in crate::session) fn free_identifier(
+        &mut self,
+        place: Option<Token>,
+        taken: &mut Vec<(Token, Publish)>,
+    ) -> bool {
+        let there = place.and_then(|place| self.at_place(place));
+        if let Some(queued) = there.and_then(|at| self.queue.get_mut(at))
+            && let Some(id) = queued.id.take()
+        {
+            let token = queued.token;
+            self.forget(token, Some(id));
+            return true;
+        }
+        let oldest = self.queue.iter().position(|queued| !queued.sent && queued.id.is_some());
+        taken.extend(oldest.and_then(|at| self.take_out(at)));
+        oldest.is_some()
+    }
+
     /// Takes out all messages that are not wanted any more.
     pub(in crate::session) fn take_unwanted(
         &mut self,
