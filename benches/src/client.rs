@@ -2,6 +2,7 @@
 
 use std::io;
 
+use self::process::Awake;
 use self::programs::Program;
 use self::server::Server;
 use crate::load::{Measured, Mode};
@@ -10,6 +11,7 @@ use crate::plot;
 
 mod calls;
 mod endpoint;
+mod limit;
 mod mqtt5;
 mod ntex;
 mod ours;
@@ -18,7 +20,7 @@ mod programs;
 mod rumqttc;
 mod server;
 
-pub use self::process::one;
+pub use self::process::{one, spin};
 pub use self::server::{feed, serve};
 
 /// Runs a future on tokio's current-thread runtime: what most of these clients are fastest on.
@@ -35,10 +37,15 @@ const OTHERS: f64 = 0.09;
 /// How long a run takes at most on the clock, in seconds: some mostly wait.
 const LONGEST: f64 = 1.5;
 
+/// A round trip once more: else most of it is the time that a core takes to wake up.
+const AWAKE: (&str, Mode) = ("round-trip-awake", Mode::RoundTrip);
+
 /// All that take part in a case.
 struct Case {
     name: String,
     mode: Mode,
+    /// Whether the cores never sleep meanwhile: see [`Awake`].
+    awake: bool,
     turns: Vec<Turns>,
 }
 
@@ -68,23 +75,25 @@ fn run(name: &str, server: &Server, options: &Options) -> io::Result<Vec<Case>> 
     eprintln!("{name}: warming up");
     let mut cases = Vec::new();
     for version in ["v311", "v5"] {
-        for (mode_name, mode) in Mode::ALL {
+        for (mode_name, mode) in Mode::ALL.into_iter().chain([AWAKE]) {
             let name = format!("{version}/{mode_name}");
             if name.contains(&options.only) {
                 let programs = Program::all(version, mode, server.is_broker);
                 let turns = programs.map(|it| warm_up(it, mode, server)).collect();
-                cases.push(Case { name, mode, turns });
+                cases.push(Case { name, mode, awake: mode_name == AWAKE.0, turns });
             }
         }
     }
     for round in 0..options.rounds {
         eprintln!("{name}: round {} of {}", round + 1, options.rounds);
-        for Case { mode, turns, .. } in &mut cases {
+        for Case { mode, awake, turns, .. } in &mut cases {
+            let awake = if *awake { Some(Awake::start()?) } else { None };
             // The next round goes the other way, so that nobody always follows the same one.
             match round % 2 {
                 0 => turns.iter_mut().for_each(|turns| take_turn(turns, *mode, server)),
                 _ => turns.iter_mut().rev().for_each(|turns| take_turn(turns, *mode, server)),
             }
+            drop(awake);
         }
     }
     report(name, &cases)?;

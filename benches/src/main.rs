@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     match args.split_first() {
         Some((first, _)) if first == "sink" => return Ok(client::serve()?),
         Some((first, rest)) if first == "feed" => return client::feed(rest),
+        Some((first, rest)) if first == "spin" => return client::spin(rest),
         Some((first, rest)) if first == "one" => return client::one(rest),
         _ => {}
     }

@@ -237,13 +237,13 @@ impl Sink {
     }
 }
 
-fn number(bytes: &[u8]) -> usize {
+pub fn number(bytes: &[u8]) -> usize {
     usize::from(u16::from_be_bytes([bytes[0], bytes[1]]))
 }
 
 /// Reads a Variable Byte Integer; returns how many bytes it takes, and its value.
 #[inline]
-fn variable(bytes: &[u8]) -> Option<(usize, usize)> {
+pub fn variable(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut value = 0;
     for digits in 0..4 {
         let digit = *bytes.get(digits)?;

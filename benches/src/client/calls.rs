@@ -13,7 +13,7 @@ use crate::measure;
 pub fn bench(sink: &Server, cases: &[Case]) -> io::Result<()> {
     let file = env::temp_dir().join(format!("mqtt-benches-{}.calls", std::process::id()));
     let mut rows = Vec::new();
-    for Case { name, mode, turns } in cases.iter().filter(|case| case.mode != Mode::RoundTrip) {
+    for Case { name, mode, turns, .. } in cases.iter().filter(|case| case.mode != Mode::RoundTrip) {
         let counted = turns.iter().filter(|it| it.error.is_none()).filter_map(|it| {
             let count = |messages| count(it.program, *mode, messages, sink, &file);
             // What two runs differ by: the connection and the runtime do not count.

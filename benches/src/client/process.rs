@@ -4,8 +4,9 @@ use std::io::{self, BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
-use std::{env, thread};
+use std::{env, hint, thread};
 
+use rustix::process::setpriority_process;
 use rustix::thread::{CpuSet, Pid};
 
 use super::programs::{PROGRAMS, Program};
@@ -27,6 +28,35 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Two processes that keep the cores from sleeping, and give way to every other one: a core of a virtual machine
+/// that sleeps takes longer to wake up than all the rest of a round trip.
+pub struct Awake {
+    _processes: [Running; 2],
+}
+
+impl Awake {
+    pub fn start() -> io::Result<Awake> {
+        let spin = |core: &str| {
+            let mut command = Command::new(env::current_exe()?);
+            io::Result::Ok(Running(command.args(["spin", core]).spawn()?))
+        };
+        Ok(Awake { _processes: [spin("0")?, spin("1")?] })
+    }
+}
+
+/// `benches spin CORE`: keeps a core busy until it is killed, at the lowest priority.
+pub fn spin(args: &[String]) -> Result<(), Box<dyn std::error::Error>> {
+    let [core] = args else { return Err("one argument".into()) };
+    pin(core.parse()?, None);
+    setpriority_process(None, 19)?;
+    // Not for ever, if nobody is left to kill it.
+    let end = Instant::now() + 10 * PATIENCE;
+    while Instant::now() < end {
+        hint::spin_loop();
+    }
+    Ok(())
 }
 
 /// `benches one VERSION NAME MODE MESSAGES PORT`: what runs in a process of its own, on core 1.

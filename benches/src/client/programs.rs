@@ -2,7 +2,7 @@
 
 use mqtt_proto::Version;
 
-use super::{endpoint, mqtt5, ntex, ours, rumqttc};
+use super::{endpoint, limit, mqtt5, ntex, ours, rumqttc};
 use crate::load::{Load, Measured, Mode};
 
 /// One client, or one way to use it.
@@ -51,6 +51,9 @@ const fn program(version: &'static str, name: &'static str, run: fn(Load) -> Mea
     Program { version, name, run, part: Part::Everywhere, fails: None }
 }
 
+/// No client: what it takes, none can do without.
+const LIMIT: &str = "limit";
+
 const NTEX_FAILS: &str = "it ends with UnexpectedRelease when several are released at once";
 
 /// For each version, ours stands first.
@@ -79,6 +82,7 @@ pub const PROGRAMS: &[Program] = &[
         ..program("v311", "ntex-mqtt", ntex::v311)
     },
     program("v311", "mqtt-endpoint-tokio", endpoint::v311::run),
+    program("v311", LIMIT, |load| limit::run(Version::V311, load)),
     program("v5", "mqtt-async (smol)", |load| ours::smol(Version::V5, load)),
     program("v5", "mqtt-async (tokio)", |load| ours::tokio_current_thread(Version::V5, load)),
     Program {
@@ -101,4 +105,5 @@ pub const PROGRAMS: &[Program] = &[
     Program { fails: Some((Mode::Publish(2), NTEX_FAILS)), ..program("v5", "ntex-mqtt", ntex::v5) },
     program("v5", "mqtt-endpoint-tokio", endpoint::v5::run),
     program("v5", "mqtt5", mqtt5::v5),
+    program("v5", LIMIT, |load| limit::run(Version::V5, load)),
 ];
