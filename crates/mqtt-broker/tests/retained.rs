@@ -161,6 +161,25 @@ fn more_than_the_queue_holds() {
 }
 
 #[test]
+fn those_of_qos_0_wait_for_room_as_well() {
+    let mut config = BrokerConfig::default();
+    config.session.bounds.messages = 10;
+    scenario_with(&BOTH, config, async |world| {
+        let topics: Vec<_> = (0..100).map(|number| format!("a/{number:03}")).collect();
+        for topic in &topics {
+            world.broker.publish(&message(topic, "x").retain(true));
+        }
+        let mut client = world.client("client").await;
+        client.subscribe("a/#", QoS::AtLeastOnce).await;
+        for topic in topics {
+            assert_eq!(client.message().await.topic, topic);
+        }
+        world.silent(&mut client).await;
+        assert_eq!(world.broker.stats().dropped_full, 0);
+    });
+}
+
+#[test]
 fn there_is_a_bound() {
     let mut config = BrokerConfig::default();
     config.max_retained_messages = 10;

@@ -106,7 +106,7 @@ impl Hub {
         let (key, acknowledged) =
             (delivery.client, publish.qos.min(delivery.qos) > QoS::AtMostOnce);
         let policy = self.config.queue_overflow;
-        let dropped = self.offer(publish, delivery, retain, policy, now);
+        let dropped = self.offer(publish, delivery, retain, Some(policy), now);
         if dropped == 0 {
             return;
         }
@@ -128,12 +128,15 @@ impl Hub {
 
     /// Hands one copy to a session, and returns how many copies were dropped because its queue was full: this one,
     /// or those that the policy makes give way to it.
+    ///
+    /// Without a policy it can wait: it pushes nothing out, has all of the queue, and `Writable` follows where it had
+    /// no room.
     fn offer(
         &mut self,
         publish: &Publish,
         delivery: Delivery,
         retain: bool,
-        policy: QueueOverflow,
+        policy: Option<QueueOverflow>,
         now: Instant,
     ) -> u64 {
         let Some(client) = self.clients.get_mut(&delivery.client) else {
@@ -152,7 +155,8 @@ impl Hub {
             Place::Away(_) if qos == QoS::AtMostOnce => return 0,
             Place::Away(session) => (&mut **session, None),
         };
-        if qos == QoS::AtMostOnce && is_half_full(session, &self.config.session.bounds) {
+        let may_be_lost = qos == QoS::AtMostOnce && policy.is_some();
+        if may_be_lost && is_half_full(session, &self.config.session.bounds) {
             return 1;
         }
         let copy = Publish {
@@ -164,7 +168,7 @@ impl Hub {
         };
         let mut gave_way = Vec::new();
         let taken = match policy {
-            QueueOverflow::DropOldest if qos != QoS::AtMostOnce => {
+            Some(QueueOverflow::DropOldest) if qos != QoS::AtMostOnce => {
                 session.publish_over(copy, None, now, &mut gave_way).map(|_| ())
             }
             _ => session.publish(copy, now).map(|_| ()),
@@ -246,9 +250,7 @@ impl Hub {
             let identifiers = wanted.identifier.into_iter().collect();
             let (client, qos) = (key, wanted.qos);
             let delivery = Delivery { client, qos, retain_as_published: true, identifiers };
-            // What is retained pushes nothing out: there is time.
-            if self.offer(&publish, delivery, true, QueueOverflow::DropNewest, now) > 0 {
-                // `Writable` follows.
+            if self.offer(&publish, delivery, true, None, now) > 0 {
                 if let Some(client) = self.clients.get_mut(&key) {
                     client.backlog.push_front(wanted);
                 }
