@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use mqtt_broker::BrokerConfig;
-use mqtt_proto::{CloseReason, QoS, ReasonCode, Text, TopicName, Version};
+use mqtt_proto::{ClientConfig, CloseReason, QoS, ReasonCode, Text, TopicName, Version};
 use support::*;
 
 #[test]
@@ -112,18 +112,39 @@ fn it_tells_about_itself() {
 }
 
 #[test]
+fn nobody_leaves_a_will_that_the_broker_would_tell() {
+    let mut config = BrokerConfig::default();
+    config.sys_interval = Some(Duration::from_secs(10));
+    scenario_with(&BOTH, config, async |world| {
+        for (topic, refused) in
+            [("$SYS/broker/uptime", Some(ReasonCode::NOT_AUTHORIZED)), ("$own/uptime", None)]
+        {
+            let mut config = world.clean("client");
+            config.connect.will = Some(will(topic).retain(true));
+            assert_eq!(refusal(&world, config).await, refused, "{topic}");
+            world.until(|stats| stats.connections == 0).await;
+        }
+        assert_eq!(world.broker.retained(&filter("$own/uptime"))[0].payload, "gone");
+        assert_eq!(world.broker.retained(&filter("$SYS/broker/uptime"))[0].payload, "0 seconds");
+    });
+}
+
+/// Connects for a moment, and returns why that was refused if it was.
+async fn refusal(world: &World, config: ClientConfig) -> Option<ReasonCode> {
+    let mut peer = Peer::new(config, world.pipe());
+    match peer.handshake().await {
+        Ok(()) => None,
+        Err(CloseReason::Refused(connack)) => Some(connack.reason),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
 fn no_more_clients_connect_in_a_second_than_may() {
     let mut config = BrokerConfig::default();
     config.max_connect_rate = Some(2);
     scenario_with(&BOTH, config, async |world| {
-        let refused = async |id: &str| {
-            let mut peer = Peer::new(world.clean(id), world.pipe());
-            match peer.handshake().await {
-                Ok(()) => None,
-                Err(CloseReason::Refused(connack)) => Some(connack.reason),
-                Err(other) => panic!("{other}"),
-            }
-        };
+        let refused = async |id: &str| refusal(&world, world.clean(id)).await;
         let reason = match world.version {
             Version::V5 => ReasonCode::CONNECTION_RATE_EXCEEDED,
             _ => ReasonCode::SERVER_UNAVAILABLE,

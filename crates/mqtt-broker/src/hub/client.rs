@@ -130,6 +130,10 @@ impl Hub {
             connack.assigned_client_identifier = Some(id.clone());
             id
         };
+        // Nobody is there to refuse it to when it is published.
+        if connect.will.as_ref().is_some_and(|will| self.is_own_topic(will.topic.as_bytes())) {
+            return Err(ReasonCode::NOT_AUTHORIZED);
+        }
         if let Some(known) = self.ids.get(&id).copied() {
             // It may have come to its end at this very moment.
             self.client_due(known, now);
