@@ -78,7 +78,8 @@ pub trait Hooks: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The reason code to refuse it with, from 0x80 up; in MQTT 3.x it is told as 0x80.
+    /// The reason code to refuse it with, from 0x80 up; in MQTT 3.1.1 it is told as 0x80, and in MQTT 3.1 not at
+    /// all: a client of that believes that it has subscribed.
     fn may_subscribe(
         &self,
         client: &ClientInfo,

@@ -302,6 +302,20 @@ fn what_is_switched_off_is_refused() {
 }
 
 #[test]
+fn there_is_no_refusing_a_subscription_in_3_1() {
+    let mut config = BrokerConfig::default();
+    config.max_filter_levels = 3;
+    scenario_with(&ALL[..1], config, async |world| {
+        let mut client = world.client("client").await;
+        let granted = [ReasonCode::SUCCESS, ReasonCode::GRANTED_QOS_1, ReasonCode::GRANTED_QOS_2];
+        for (qos, granted) in EACH_QOS.into_iter().zip(granted) {
+            assert_eq!(client.subscribe("a/b/c/d", qos).await, granted);
+        }
+        assert_eq!(world.broker.stats().subscriptions, 0);
+    });
+}
+
+#[test]
 fn the_broker_itself_publishes() {
     scenario(async |world| {
         assert_eq!(world.broker.publish(&message("a", "nobody")), 0);

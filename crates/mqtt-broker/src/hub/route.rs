@@ -205,19 +205,21 @@ impl Hub {
         refused: Vec<Option<ReasonCode>>,
         now: Instant,
     ) {
-        let Some(client) = self.connections.get(&key).and_then(|connection| connection.client)
-        else {
-            return;
-        };
+        let Some(connection) = self.connections.get(&key) else { return };
+        let (Some(client), version) = (connection.client, connection.version) else { return };
         let identifier = subscribe.subscription_identifier;
         let mut reasons = Vec::with_capacity(subscribe.subscriptions.len());
         let mut retained = Vec::new();
         let mut refused = refused.into_iter();
         for subscription in subscribe.subscriptions {
-            reasons.push(match refused.next().flatten() {
+            let asked = subscription.options.qos;
+            let reason = match refused.next().flatten() {
                 Some(reason) => reason,
                 None => self.subscribe_one(client, subscription, identifier, &mut retained),
-            });
+            };
+            // MQTT 3.1 has no way to refuse, and wants a positive answer all the same: its section 3.8.
+            let unheard = reason.is_error() && version == Version::V31;
+            reasons.push(if unheard { granted(asked) } else { reason });
         }
         if let Some(session) = self.session(key) {
             // It can only fail if the connection is gone, and with it the request.
@@ -297,11 +299,7 @@ impl Hub {
         if !known {
             client.filters.insert(filter.into_owned());
         }
-        match options.qos {
-            QoS::AtMostOnce => ReasonCode::SUCCESS,
-            QoS::AtLeastOnce => ReasonCode::GRANTED_QOS_1,
-            QoS::ExactlyOnce => ReasonCode::GRANTED_QOS_2,
-        }
+        granted(options.qos)
     }
 
     pub(super) fn unsubscribe(
@@ -325,6 +323,14 @@ impl Hub {
         if let Some(session) = self.session(key) {
             let _ = session.grant(request, reasons);
         }
+    }
+}
+
+const fn granted(qos: QoS) -> ReasonCode {
+    match qos {
+        QoS::AtMostOnce => ReasonCode::SUCCESS,
+        QoS::AtLeastOnce => ReasonCode::GRANTED_QOS_1,
+        QoS::ExactlyOnce => ReasonCode::GRANTED_QOS_2,
     }
 }
 
