@@ -51,7 +51,8 @@
 //! - A message that matches several subscriptions of a client is sent once, at the highest QoS, with
 //!   all their identifiers, and with RETAIN as published if one of them wants that. Each matching
 //!   Shared Subscription makes a copy of its own.
-//! - A Shared Subscription prefers members that are connected.
+//! - A Shared Subscription prefers members that are connected, and of these the ones that keep up: that have taken
+//!   and acknowledged all but half of a queue.
 //! - QoS 0 messages do not wait for a client that is not connected.
 //! - A queue that is full refuses the newest message, unless [`QueueOverflow`] says otherwise, and one that is
 //!   half full refuses QoS 0; [`BrokerStats::dropped_full`] counts them.

@@ -15,6 +15,15 @@ pub(crate) struct Wish {
     pub(crate) identifier: Option<u32>,
 }
 
+/// How ready a member of a group is for one more message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    Ready,
+    /// It is connected, and has more than half of its queue still to take or to acknowledge.
+    Busy,
+    Away,
+}
+
 /// One copy of a message for one client.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Delivery {
@@ -113,18 +122,18 @@ impl Subscriptions {
     /// Returns the copies to make of a message: one for each client with matching subscriptions, and
     /// one more for each matching Shared Subscription.
     ///
-    /// In a group, members take turns; one that is not connected is only taken if no member is.
+    /// In a group, those members take turns that are the readiest.
     pub(crate) fn deliveries(
         &self,
         topic: &[u8],
         publisher: Option<ClientKey>,
-        connected: impl Fn(ClientKey) -> bool,
+        readiness: impl Fn(ClientKey) -> Readiness,
     ) -> Vec<Delivery> {
         let mut deliveries = Vec::new();
         let mut shared = Vec::new();
         self.tree.for_each_match_bytes(topic, |subscribers| {
             if subscribers.shared {
-                shared.extend(subscribers.next(&connected));
+                shared.extend(subscribers.next(&readiness));
                 return;
             }
             for (client, wish) in &subscribers.members {
@@ -140,12 +149,14 @@ impl Subscriptions {
 }
 
 impl Subscribers {
-    fn next(&self, connected: impl Fn(ClientKey) -> bool) -> Option<Delivery> {
+    fn next(&self, readiness: impl Fn(ClientKey) -> Readiness) -> Option<Delivery> {
         let count = self.members.len();
         let turn = |step: usize| self.members.get((self.next.get() + step) % count.max(1));
-        let step = (0..count)
-            .find(|step| turn(*step).is_some_and(|(client, _)| connected(*client)))
-            .unwrap_or(0);
+        let first = |wanted| {
+            let is = |step: &usize| turn(*step).is_some_and(|(key, _)| readiness(*key) == wanted);
+            (0..count).find(is)
+        };
+        let step = first(Readiness::Ready).or_else(|| first(Readiness::Busy)).unwrap_or(0);
         let (client, wish) = turn(step)?;
         self.next.set((self.next.get() + step + 1) % count);
         Some(Delivery::new(*client, wish))
@@ -193,7 +204,7 @@ mod tests {
         subscriptions.insert(&filter("a/+"), A, wish(QoS::ExactlyOnce, 2));
         subscriptions.insert(&filter("a/b"), B, wish(QoS::AtLeastOnce, 3));
         subscriptions.insert(&filter("a/b"), A, wish(QoS::AtLeastOnce, 4));
-        let mut found = subscriptions.deliveries(b"a/b", None, |_| true);
+        let mut found = subscriptions.deliveries(b"a/b", None, |_| Readiness::Ready);
         found.iter_mut().for_each(|delivery| delivery.identifiers.sort());
         let delivery = |client, qos, identifiers: &[u32]| Delivery {
             client,
@@ -228,9 +239,9 @@ mod tests {
         let mut no_local = wish(QoS::AtMostOnce, 1);
         no_local.options.no_local = true;
         subscriptions.insert(&filter("a"), A, no_local);
-        assert!(subscriptions.deliveries(b"a", Some(A), |_| true).is_empty());
-        assert_eq!(subscriptions.deliveries(b"a", Some(B), |_| true).len(), 1);
-        assert_eq!(subscriptions.deliveries(b"a", None, |_| true).len(), 1);
+        assert!(subscriptions.deliveries(b"a", Some(A), |_| Readiness::Ready).is_empty());
+        assert_eq!(subscriptions.deliveries(b"a", Some(B), |_| Readiness::Ready).len(), 1);
+        assert_eq!(subscriptions.deliveries(b"a", None, |_| Readiness::Ready).len(), 1);
     }
 
     // covers: v5 X5-4.8.2-a
@@ -242,13 +253,21 @@ mod tests {
         }
         subscriptions.insert(&filter("$share/h/+"), A, wish(QoS::AtMostOnce, 2));
         subscriptions.insert(&filter("a"), A, wish(QoS::AtMostOnce, 3));
-        let turn = |connected: &[ClientKey]| {
-            let found = subscriptions.deliveries(b"a", None, |client| connected.contains(&client));
+        let turn = |ready: &[ClientKey], busy: &[ClientKey]| {
+            let found = subscriptions.deliveries(b"a", None, |client| {
+                match (ready.contains(&client), busy.contains(&client)) {
+                    (true, _) => Readiness::Ready,
+                    (_, true) => Readiness::Busy,
+                    _ => Readiness::Away,
+                }
+            });
             assert_eq!(found.len(), 3, "one of each group, and the subscription of its own");
             found.iter().find(|found| found.identifiers == [1]).unwrap().client
         };
-        assert_eq!([0; 4].map(|_| turn(&[A, B, C])), [A, B, C, A]);
-        assert_eq!([0; 3].map(|_| turn(&[A, C])), [C, A, C], "who is away is left out");
-        assert_eq!([0; 3].map(|_| turn(&[])), [A, B, C], "unless all are away");
+        assert_eq!([0; 4].map(|_| turn(&[A, B, C], &[])), [A, B, C, A]);
+        assert_eq!([0; 3].map(|_| turn(&[A, C], &[])), [C, A, C], "who is away is left out");
+        assert_eq!([0; 2].map(|_| turn(&[C], &[A])), [C, C], "and who does not keep up");
+        assert_eq!([0; 3].map(|_| turn(&[], &[A, B])), [A, B, A], "unless nobody does");
+        assert_eq!([0; 3].map(|_| turn(&[], &[])), [B, C, A], "or all are away");
     }
 }

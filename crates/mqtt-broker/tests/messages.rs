@@ -278,6 +278,32 @@ fn a_shared_subscription_takes_turns() {
 }
 
 #[test]
+fn a_member_that_does_not_keep_up_leaves_its_turns_to_the_others() {
+    let mut config = BrokerConfig::default();
+    config.session.bounds.messages = 4;
+    scenario_with(&BOTH, config, async |world| {
+        let mut slow = world.client("slow").await;
+        slow.acks = false;
+        slow.subscribe("$share/g/a", QoS::AtLeastOnce).await;
+        let mut quick = world.client("quick").await;
+        quick.subscribe("$share/g/a", QoS::AtLeastOnce).await;
+        let mut publisher = world.client("publisher").await;
+        let mut taken = 0;
+        for number in 0..20 {
+            publisher.send("a", &number.to_string(), QoS::AtLeastOnce).await;
+            let waiting = world.broker.sessions();
+            let quick_has = waiting.iter().find(|it| it.client_id.as_str() == "quick").unwrap();
+            if quick_has.queued + quick_has.in_flight > 0 {
+                quick.message().await;
+                taken += 1;
+            }
+        }
+        assert_eq!((taken, world.broker.stats().dropped_full), (17, 0));
+        assert_eq!(slow.payloads(3).await, ["0", "2", "4"]);
+    });
+}
+
+#[test]
 fn what_is_switched_off_is_refused() {
     let mut config = BrokerConfig::default();
     config.session.shared_subscription_available = false;

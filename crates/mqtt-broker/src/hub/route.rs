@@ -7,10 +7,10 @@ use mqtt_proto::{
 };
 
 use super::Hub;
-use super::client::{Place, Wanted};
+use super::client::{Client, Place, Wanted};
 use super::deadlines::ConnectionKey;
 use crate::config::QueueOverflow;
-use crate::subscriptions::{ClientKey, Delivery, Wish};
+use crate::subscriptions::{ClientKey, Delivery, Readiness, Wish};
 
 /// Messages below this size are copied out of the block that they were read with, so that one that
 /// waits in a queue or is retained does not keep the whole block: at most four times its own size.
@@ -77,9 +77,20 @@ impl Hub {
     }
 
     pub(super) fn deliveries(&self, topic: &[u8], publisher: Option<ClientKey>) -> Vec<Delivery> {
-        self.subscriptions.deliveries(topic, publisher, |key| {
-            self.clients.get(&key).is_some_and(|client| matches!(client.place, Place::Connected(_)))
-        })
+        self.subscriptions.deliveries(topic, publisher, |key| self.readiness(key))
+    }
+
+    fn readiness(&self, key: ClientKey) -> Readiness {
+        let Some(Client { place: Place::Connected(connection), .. }) = self.clients.get(&key)
+        else {
+            return Readiness::Away;
+        };
+        let session = self.connections.get(connection).and_then(|it| it.session.as_ref());
+        match session {
+            Some(session) if lags(session, &self.config.session.bounds) => Readiness::Busy,
+            Some(_) => Readiness::Ready,
+            None => Readiness::Away,
+        }
     }
 
     /// Retains a message if it wants to be, and hands out the copies.
@@ -338,6 +349,12 @@ const fn granted(qos: QoS) -> ReasonCode {
 fn is_half_full(session: &Session<Server>, bounds: &Bounds) -> bool {
     let held = session.stats();
     held.queued > bounds.messages / 2 || held.held_bytes > bounds.bytes / 2
+}
+
+/// Tells whether a client has more than half of what it may have still to take or to acknowledge.
+fn lags(session: &Session<Server>, bounds: &Bounds) -> bool {
+    let held = session.stats();
+    held.queued + held.in_flight > bounds.messages / 2 || held.held_bytes > bounds.bytes / 2
 }
 
 /// Returns the properties that a copy has: clients of MQTT 3.x only see that it expires.
