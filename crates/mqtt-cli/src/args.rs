@@ -21,11 +21,18 @@ pub(crate) struct Connection {
     pub(crate) client_id: Option<String>,
 
     /// The User Name; that of a --url counts more.
-    #[arg(short, long, value_name = "NAME", env = "MQTT_USERNAME")]
+    #[arg(short, long, value_name = "NAME", env = "MQTT_USERNAME", allow_hyphen_values = true)]
     pub(crate) username: Option<String>,
 
     /// The password. Others can see it in the list of processes: the environment variable hides it.
-    #[arg(short = 'P', long, alias = "pw", env = "MQTT_PASSWORD", hide_env_values = true)]
+    #[arg(
+        short = 'P',
+        long,
+        alias = "pw",
+        env = "MQTT_PASSWORD",
+        hide_env_values = true,
+        allow_hyphen_values = true
+    )]
     pub(crate) password: Option<String>,
 
     /// The version of the protocol [default: 5]
@@ -37,8 +44,8 @@ pub(crate) struct Connection {
     pub(crate) keepalive: Option<u16>,
 
     /// Goes on with the session of the Client Identifier, if the server has one, and keeps it for so long
-    /// after the end; with 3.1.1 for as long as the server likes.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    /// after the end, such as 1h; with 3.1.1 for as long as the server likes.
+    #[arg(long, value_name = "DURATION", value_parser = seconds_or_duration)]
     pub(crate) session: Option<Duration>,
 
     /// Publishes this if the connection breaks.
@@ -46,7 +53,7 @@ pub(crate) struct Connection {
     pub(crate) will_topic: Option<String>,
 
     /// The payload of that.
-    #[arg(long, value_name = "TEXT", requires = "will_topic")]
+    #[arg(long, value_name = "TEXT", requires = "will_topic", allow_hyphen_values = true)]
     pub(crate) will_payload: Option<String>,
 
     /// The QoS of that.
@@ -107,7 +114,8 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
 #[group(id = "payload", required = true, multiple = false)]
 pub(crate) struct Payload {
     /// The payload, as it stands here.
-    #[arg(short, long, value_name = "TEXT")]
+    // Whatever it begins with: it may be a negative number.
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     message: Option<String>,
 
     /// The payload is the content of a file.
@@ -160,11 +168,11 @@ pub(crate) struct Properties {
     response_topic: Option<String>,
 
     /// What a response has to bring along.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     correlation_data: Option<String>,
 
-    /// How long the message is worth delivering.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    /// How long the message is worth delivering, such as 5m.
+    #[arg(long, value_name = "DURATION", value_parser = seconds_or_duration)]
     expiry: Option<Duration>,
 
     /// A User Property; may be given several times.

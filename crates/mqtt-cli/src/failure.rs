@@ -30,7 +30,9 @@ pub(crate) enum Kind {
 /// What is printed for `--help`.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 other failure, 2 wrong usage, 3 no connection, 4 not let in or not authorized, \
-5 rejected by the server, 6 nothing came in time, 130 interrupted before everything was done.";
+5 rejected by the server, 6 nothing came in time, 130 interrupted before everything was done.
+
+A DURATION is such as 500ms, 1h or 2m 30s; a bare number is in seconds.";
 
 #[derive(Debug)]
 pub(crate) struct Failure {

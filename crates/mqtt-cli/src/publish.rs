@@ -10,7 +10,7 @@ use smol::Timer;
 use smol::io::{AsyncBufReadExt, BufReader};
 use smol::stream::{Stream, StreamExt};
 
-use crate::args::{Connection, Payload, Properties, cannot_read_stdin, qos};
+use crate::args::{Connection, Payload, Properties, cannot_read_stdin, qos, seconds_or_duration};
 use crate::connection::Session;
 use crate::failure::{Failure, Kind};
 use crate::signal::Interrupts;
@@ -44,8 +44,8 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 1, value_name = "COUNT", conflicts_with = "lines")]
     repeat: u64,
 
-    /// Waits so long in between.
-    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    /// Waits so long in between, such as 500ms.
+    #[arg(long, default_value = "0s", value_name = "DURATION", value_parser = seconds_or_duration)]
     interval: Duration,
 
     #[command(flatten)]

@@ -39,7 +39,7 @@ pub(crate) struct Args {
 #[group(required = true, multiple = false)]
 struct Answer {
     /// Answers with this text.
-    #[arg(short, long, value_name = "TEXT")]
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     message: Option<String>,
 
     /// Answers with what was asked.

@@ -131,6 +131,25 @@ fn the_payload_comes_from_everywhere() {
 }
 
 #[test]
+fn a_text_may_begin_like_an_option() {
+    let world = World::new();
+    let format = ["-q", "1", "-C", "2", "-F", "%p %D"];
+    let sub = world.sub(&[&["-t", "a"], &format[..]].concat());
+    world.ok(&["pub", "-q", "1", "-t", "a", "-m", "-5.5", "--correlation-data", "-c"]);
+    world.ok(&["pub", "-q", "1", "-t", "a", "--message", "--retain", "--will-topic", "a/will"]);
+    assert_eq!(end(sub), (Some(0), "-5.5 -c\n--retain \n".to_owned()));
+}
+
+#[test]
+fn a_duration_is_in_seconds_unless_it_says_otherwise() {
+    let world = World::new();
+    let sub = world.sub(&["-t", "a", "-q", "1", "-C", "2", "-F", "%E"]);
+    world.ok(&["pub", "-q", "1", "-t", "a", "-m", "b", "--expiry", "3600"]);
+    world.ok(&["pub", "-q", "1", "-t", "a", "-m", "b", "--expiry", "2m", "--interval", "0"]);
+    assert_eq!(end(sub), (Some(0), "3600\n120\n".to_owned()));
+}
+
+#[test]
 fn json_has_all_of_it() {
     let world = World::new();
     let sub = world.sub(&["-t", "#", "-q", "1", "-C", "2", "--format", "json"]);
@@ -456,6 +475,7 @@ fn the_clients_of_a_measurement_say_goodbye() {
 fn help_is_no_error_and_says_all() {
     for (args, says) in [
         (&["--help"][..], "Exit codes"),
+        (&["--help"], "a bare number is in seconds"),
         (&["broker", "--help"], "It lives in memory"),
         (&["sub", "--help"], "%t topic"),
         (&["bench", "--help"], "Ctrl-C ends it early"),
