@@ -93,6 +93,7 @@ impl Guest {
         let mut config = Config::new(Version::V5);
         config.session.connect.user_name = Some(mqtt_async::Text::new(name).unwrap());
         config.session.connect.password = Some(bytes::Bytes::from_static(password.as_bytes()));
+        config.session.connect.session_expiry_interval = Some(u32::MAX);
         config.reconnect = None;
         let (client, driver) = Client::new(config, connector);
         Guest(client, driver)
@@ -202,14 +203,28 @@ fn the_example_is_a_file_that_works() {
 #[test]
 fn an_option_wins_over_the_file() {
     let folder = Folder::new("wins");
-    let file = folder.write("broker.toml", "listen = [\"127.0.0.1:0\"]\nmax-packet-size = 1000\n");
-    let running = Running::start(&["-c", &file, "-l", "0", "--max-packet-size", "2000"], 2);
+    let text = "listen = [\"127.0.0.1:0\"]\nmax-packet-size = 1000\nmax-session-expiry = 60\n\
+        [[user]]\nname = \"me\"\npassword = \"old\"\n[[user]]\nname = \"you\"\npassword = \"yours\"\n";
+    let file = folder.write("broker.toml", text);
+    let options = ["-l", "0", "--max-packet-size", "2000", "--user", "me:new"];
+    let running = Running::start(&[&["-c", &file], &options[..]].concat(), 2);
     assert!(running.urls().iter().all(|url| url.starts_with("mqtt://127.0.0.1:")));
-    let guest = Guest::new("anybody", "any", any(tcp(&running, "mqtt")));
-    guest.run(async |client| {
-        let connected = client.connected().await.unwrap();
-        assert_eq!(connected.connack.maximum_packet_size, Some(2000));
-    });
+    for (name, password) in [("me", "new"), ("you", "yours")] {
+        let guest = Guest::new(name, password, any(tcp(&running, "mqtt")));
+        guest.run(async |client| {
+            let connack = client.connected().await.unwrap().connack;
+            assert_eq!(connack.maximum_packet_size, Some(2000));
+            assert_eq!(connack.session_expiry_interval, Some(60), "seconds");
+        });
+    }
+    let port = running.port("mqtt");
+    let old = mqtt(&["pub", "-p", &port, "-t", "a", "-m", "b", "-u", "me", "-P", "old"]).output();
+    assert_eq!(old.unwrap().status.code(), Some(4));
+    let said = running.stop();
+    let refused = said.lines().find(|line| line.starts_with("! "));
+    let refused = refused.unwrap_or_else(|| panic!("nobody was refused: {said}"));
+    assert!(refused.starts_with("! \"\" from 127.0.0.1:"), "{said}");
+    assert!(refused.ends_with(", user \"me\": 0x86 Bad User Name or Password"), "{said}");
 }
 
 #[test]
@@ -229,6 +244,8 @@ fn what_is_wrong_in_a_file_is_told_with_line_and_key() {
         ("max-connections = -1\n", 2, ":1: max-connections: "),
         ("queue-overflow = \"newest\"\n", 2, ":1: queue-overflow: unknown variant `newest`"),
         ("sys-interval = \"soon\"\n", 2, ":1: sys-interval: "),
+        ("sys-interval = true\n", 2, ":1: sys-interval: a duration is as \"7d\""),
+        ("sys-interval = -1\n", 2, ":1: sys-interval: "),
         ("listen = [\n", 2, ":"),
         ("quiet = false\n[[user]]\nname = \"a\"\n", 2, ":2: missing field `password`"),
         (

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use mqtt_async::{CloseReason, FilterSubscription, PublishPacket, ReasonCode, TopicFilter};
-use mqtt_broker::{ClientInfo, Connecting, Deciding, Hooks, Verdict, decided};
+use mqtt_broker::{ClientInfo, Connecting, Deciding, Hooks, Peer, Verdict, decided};
 
 use super::settings::{Filter, User};
 
-/// Knows the users, and tells who comes and goes.
+/// Knows the users, and tells who comes and goes, and who is refused.
 pub(super) struct Access {
     users: HashMap<String, User>,
     quiet: bool,
@@ -19,9 +19,25 @@ impl Access {
         Access { users: users.into_iter().map(|user| (user.name.clone(), user)).collect(), quiet }
     }
 
+    /// Tells that somebody was refused: the names may be anybody's.
+    fn refused(&self, connecting: &Connecting, reason: ReasonCode) -> Verdict {
+        if !self.quiet {
+            let Connecting { connect, peer, .. } = connecting;
+            let (id, from) = (connect.client_id.as_str(), from(peer));
+            let user = connect.user_name.as_ref();
+            let user = user.map_or(String::new(), |name| format!(", user {:?}", name.as_str()));
+            anstream::eprintln!("! {id:?}{from}{user}: {reason}");
+        }
+        Verdict::refuse(reason)
+    }
+
     fn user(&self, client: &ClientInfo) -> Option<&User> {
         self.users.get(client.user_name.as_ref()?.as_str())
     }
+}
+
+fn from(peer: &Peer) -> String {
+    peer.address.map_or(String::new(), |address| format!(" from {address}"))
 }
 
 fn permitted(is: bool) -> Result<(), ReasonCode> {
@@ -32,7 +48,7 @@ impl Hooks for Access {
     fn authenticate(&self, connecting: Connecting) -> Deciding {
         let connect = &connecting.connect;
         if connect.authentication_method.is_some() {
-            return decided(Verdict::refuse(ReasonCode::BAD_AUTHENTICATION_METHOD));
+            return decided(self.refused(&connecting, ReasonCode::BAD_AUTHENTICATION_METHOD));
         }
         if self.users.is_empty() {
             return decided(Verdict::accept());
@@ -41,7 +57,7 @@ impl Hooks for Access {
         let known = self.users.get(name).map(|user| user.password.as_bytes());
         decided(match known.is_some() && known == connect.password.as_deref() {
             true => Verdict::accept(),
-            false => Verdict::refuse(ReasonCode::BAD_USER_NAME_OR_PASSWORD),
+            false => self.refused(&connecting, ReasonCode::BAD_USER_NAME_OR_PASSWORD),
         })
     }
 
@@ -63,7 +79,7 @@ impl Hooks for Access {
         if self.quiet {
             return;
         }
-        let from = client.peer.address.map_or(String::new(), |address| format!(" from {address}"));
+        let from = from(&client.peer);
         let how = if resumed { ", goes on with its session" } else { "" };
         let (id, version) = (client.client_id.as_str(), client.version);
         anstream::eprintln!("+ {id:?}{from}, {version}{how}");

@@ -12,6 +12,7 @@ use mqtt_async::TopicFilter;
 use mqtt_broker::{BrokerConfig, QueueOverflow};
 use serde::{Deserialize, Deserializer, de};
 
+use crate::args::seconds_or_duration;
 use crate::failure::Failure;
 
 /// Options, or the content of a file. An option wins over the file; lists are added up.
@@ -77,7 +78,7 @@ pub(super) struct Settings {
     max_sessions: Option<usize>,
 
     /// How long a session may outlive its connection, such as 7d; default: for ever.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, help_heading = "Limits")]
+    #[arg(long, value_name = "DURATION", value_parser = seconds_or_duration, help_heading = "Limits")]
     #[serde(deserialize_with = "duration")]
     max_session_expiry: Option<Duration>,
 
@@ -106,7 +107,7 @@ pub(super) struct Settings {
     max_retained_bytes: Option<usize>,
 
     /// How often it publishes what it counts, below $SYS/broker/; 0s is never. Default 10s.
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = seconds_or_duration)]
     #[serde(deserialize_with = "duration")]
     sys_interval: Option<Duration>,
 
@@ -188,9 +189,14 @@ impl<'de> Deserialize<'de> for Filter {
     }
 }
 
+/// Reads a duration as options have it, or a number of seconds.
 fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(from)?;
-    humantime::parse_duration(&text).map(Some).map_err(de::Error::custom)
+    let text = match toml::Value::deserialize(from)? {
+        toml::Value::String(text) => text,
+        toml::Value::Integer(seconds) => seconds.to_string(),
+        _ => return Err(de::Error::custom("a duration is as \"7d\", or a number of seconds")),
+    };
+    seconds_or_duration(&text).map(Some).map_err(de::Error::custom)
 }
 
 impl Settings {
@@ -202,7 +208,10 @@ impl Settings {
         self.wss.extend(file.wss);
         #[cfg(unix)]
         self.unix.extend(file.unix);
-        self.user.extend(file.user);
+        // By name, so that an option wins here as well.
+        let is_new = |user: &User| self.user.iter().all(|known| known.name != user.name);
+        let of_file: Vec<_> = file.user.into_iter().filter(is_new).collect();
+        self.user.extend(of_file);
         Settings {
             cert: self.cert.or(file.cert),
             key: self.key.or(file.key),
