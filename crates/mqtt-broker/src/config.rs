@@ -44,6 +44,11 @@ pub struct BrokerConfig {
     /// The most sessions, connected or not; further new ones are refused with Quota exceeded, or
     /// Server unavailable in 3.x. Default 10,000.
     pub max_sessions: usize,
+    /// Whether a session belongs to the User Name that it began with: a client that comes for it with another one, or
+    /// none, is refused with Client Identifier not valid. Without that, whoever is let in and knows a Client
+    /// Identifier can end the connection that has it, and gets what waits for its subscriptions. Of use where
+    /// [`Hooks::authenticate`] looks at the User Name. Default `false`.
+    pub sessions_belong_to_users: bool,
     /// The longest Session Expiry Interval, in seconds; longer wishes are cut down to it, and CONNACK
     /// says so. Sessions of MQTT 3.x without Clean Session get exactly it. Default `u32::MAX`: for ever.
     pub max_session_expiry_interval: u32,
@@ -132,6 +137,7 @@ impl Default for BrokerConfig {
             max_connections: 10_000,
             max_connect_rate: None,
             max_sessions: 10_000,
+            sessions_belong_to_users: false,
             max_session_expiry_interval: u32::MAX,
             max_keep_alive: None,
             max_subscriptions: 10_000,

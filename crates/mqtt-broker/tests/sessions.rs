@@ -224,6 +224,46 @@ fn a_clean_start_takes_over_as_well() {
     });
 }
 
+#[test]
+fn a_session_belongs_to_its_user_if_that_is_wanted() {
+    for belongs in [true, false] {
+        let mut config = BrokerConfig::default();
+        config.sessions_belong_to_users = belongs;
+        scenario_with(&BOTH, config, async |world| {
+            let of = |name: Option<&str>, mut config: ClientConfig| {
+                config.connect.user_name = name.map(|name| Text::new(name).unwrap());
+                config
+            };
+            let mut ann = world.connect(of(Some("ann"), world.lasting("id"))).await;
+            ann.subscribe("secret", QoS::AtLeastOnce).await;
+            for connected in [true, false] {
+                if !connected {
+                    ann.disconnect(ReasonCode::SUCCESS).await;
+                }
+                for (name, clean) in [(Some("bob"), true), (Some("bob"), false), (None, false)] {
+                    let config = if clean { world.clean("id") } else { world.lasting("id") };
+                    let mut other = Peer::new(of(name, config), world.pipe());
+                    match other.handshake().await {
+                        Err(CloseReason::Refused(connack)) if belongs => {
+                            assert_eq!(connack.reason, ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
+                        }
+                        Ok(()) if !belongs => return,
+                        answer => panic!("{name:?}, {connected}: {answer:?}"),
+                    }
+                }
+                world.broker.publish(&message("secret", "for ann").qos(QoS::AtLeastOnce));
+                if connected {
+                    assert_eq!(ann.message().await.payload, "for ann");
+                }
+            }
+            let mut ann = world.connect(of(Some("ann"), world.lasting("id"))).await;
+            assert_eq!(ann.message().await.payload, "for ann");
+            world.broker.remove_session("id");
+            world.connect(of(Some("bob"), world.lasting("id"))).await;
+        });
+    }
+}
+
 // covers: v3 MQTT-3.1.3-5, v3 MQTT-3.1.3-6
 #[test]
 fn client_identifiers() {

@@ -314,6 +314,20 @@ fn a_password_is_asked_for_and_never_shown() {
 }
 
 #[test]
+fn nobody_gets_what_waits_for_another_user() {
+    let users = ["--user", "ann:a", "--user", "bob:b"];
+    let broker = Running::start(&[&["-l", "0", "--quiet"], &users[..]].concat(), 1);
+    let port = &broker.port("mqtt");
+    let sub = |user: &str, password: &str| {
+        let session = ["-i", "id", "--session", "1h", "-u", user, "-P", password];
+        mqtt(&["sub", "-p", port, "-t", "a", "-W", "0"]).args(session).output().unwrap()
+    };
+    assert_eq!(sub("ann", "a").status.code(), Some(6));
+    let output = sub("bob", "b");
+    assert!(stderr(&output).contains("0x85 Client Identifier not valid"), "{}", stderr(&output));
+}
+
+#[test]
 fn a_broken_pipe_ends_it_quietly() {
     let world = World::new();
     let mut sub = world.sub(&["-t", "a"]);

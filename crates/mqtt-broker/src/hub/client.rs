@@ -20,6 +20,8 @@ use crate::subscriptions::ClientKey;
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) id: Text,
+    /// The User Name of the connection that it began with.
+    user_name: Option<Text>,
     /// The version of its last connection.
     pub(super) version: Version,
     pub(super) place: Place,
@@ -139,6 +141,13 @@ impl Hub {
             self.client_due(known, now);
         }
         let known = self.ids.get(&id).copied();
+        let user_name = connect.user_name.map(Text::into_owned);
+        if self.config.sessions_belong_to_users
+            && let Some(known) = known.and_then(|known| self.clients.get(&known))
+            && known.user_name != user_name
+        {
+            return Err(ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
+        }
         if known.is_none() && self.clients.len() >= self.config.max_sessions {
             return Err(ReasonCode::QUOTA_EXCEEDED);
         }
@@ -173,7 +182,7 @@ impl Hub {
         }
         let client = match self.ids.get(&id).copied() {
             Some(client) => client,
-            None => self.begin(id.clone(), key),
+            None => self.begin(id.clone(), user_name.clone(), key),
         };
         if let Some(this) = self.clients.get_mut(&client) {
             // A Will that still waits is not published: the session is connected again in time.
@@ -191,7 +200,6 @@ impl Hub {
         if let Some(connection) = self.connections.get_mut(&key) {
             connection.client = Some(client);
             if has_hooks {
-                let user_name = connect.user_name.map(Text::into_owned);
                 let peer = Arc::clone(&connection.peer);
                 connection.info = Some(Arc::new(ClientInfo::new(id, user_name, version, peer)));
             }
@@ -199,10 +207,11 @@ impl Hub {
         Ok(Accept { connack, state })
     }
 
-    fn begin(&mut self, id: Text, connection: ConnectionKey) -> ClientKey {
+    fn begin(&mut self, id: Text, user_name: Option<Text>, connection: ConnectionKey) -> ClientKey {
         let key = ClientKey(self.next_key());
         let client = Client {
             id: id.clone(),
+            user_name,
             version: Version::V311,
             place: Place::Connected(connection),
             filters: HashSet::new(),

@@ -57,7 +57,8 @@ pub(super) struct Settings {
 
     /// Lets in only who has this name and password; may be given several times. Without, everybody is.
     ///
-    /// Others can see it in the list of processes; in a file, a user may have rights as well.
+    /// Others can see it in the list of processes; in a file, a user may have rights as well. A session belongs to the
+    /// user that began it: nobody else gets what waits in it.
     #[arg(long, value_name = "NAME:PASSWORD")]
     pub(super) user: Vec<User>,
 
@@ -254,6 +255,7 @@ impl Settings {
         config.max_connect_rate = self.max_connect_rate;
         set(&mut config.session.maximum_packet_size, self.max_packet_size);
         set(&mut config.max_sessions, self.max_sessions);
+        config.sessions_belong_to_users = !self.user.is_empty();
         let seconds = |it: Duration| u32::try_from(it.as_secs()).unwrap_or(u32::MAX);
         set(&mut config.max_session_expiry_interval, self.max_session_expiry.map(seconds));
         config.max_keep_alive = self.max_keepalive;
