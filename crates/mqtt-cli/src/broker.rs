@@ -66,7 +66,8 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
 /// Listens everywhere, and says where.
 fn listen(broker: &Broker, settings: &Settings, file: &File) -> Result<(), Failure> {
     if settings.is_deaf() {
-        let address = broker.listen(DEFAULT).map_err(|error| cannot_listen(DEFAULT, &error))?;
+        let address =
+            broker.listen(DEFAULT).map_err(|error| cannot_listen(DEFAULT, &error, of_address))?;
         anstream::eprintln!("listening on mqtt://{address}");
     }
     let tls = tls(settings, file)?;
@@ -80,7 +81,7 @@ fn listen(broker: &Broker, settings: &Settings, file: &File) -> Result<(), Failu
             let target = target(&address.value);
             let bound = broker.listen_with(&*target, layers.clone()).map_err(|error| {
                 let name = file.name(address, option);
-                cannot_listen(&format!("{name}: {}", address.value), &error)
+                cannot_listen(&format!("{name}: {}", address.value), &error, of_address)
             })?;
             anstream::eprintln!("listening on {scheme}://{bound}");
         }
@@ -89,7 +90,8 @@ fn listen(broker: &Broker, settings: &Settings, file: &File) -> Result<(), Failu
     for path in &settings.unix {
         let shown = path.value.display();
         broker.listen_unix(&path.value).map_err(|error| {
-            cannot_listen(&format!("{}: {shown}", file.name(path, "unix")), &error)
+            let what = format!("{}: {shown}", file.name(path, "unix"));
+            cannot_listen(&what, &error, of_socket)
         })?;
         anstream::eprintln!("listening on unix://{shown}");
     }
@@ -130,13 +132,34 @@ fn target(address: &str) -> Cow<'_, str> {
     }
 }
 
-fn cannot_listen(what: &str, error: &ListenError) -> Failure {
+fn cannot_listen(
+    what: &str,
+    error: &ListenError,
+    hint: fn(io::ErrorKind) -> Option<&'static str>,
+) -> Failure {
     let failure = Failure::other(format_args!("{what}: {error}"));
     let ListenError::Bind(error) = error else { return failure };
-    match error.kind() {
-        io::ErrorKind::AddrInUse => failure.hint("is another broker running?"),
-        io::ErrorKind::InvalidInput => failure.hint("an address is HOST:PORT, as 0.0.0.0:1883"),
-        io::ErrorKind::PermissionDenied => failure.hint("a port above 1023 needs no rights"),
-        _ => failure,
+    match hint(error.kind()) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+const fn of_address(error: io::ErrorKind) -> Option<&'static str> {
+    match error {
+        io::ErrorKind::AddrInUse => Some("is another broker running?"),
+        io::ErrorKind::InvalidInput => Some("an address is HOST:PORT, as 0.0.0.0:1883"),
+        io::ErrorKind::PermissionDenied => Some("a port above 1023 needs no rights"),
+        _ => None,
+    }
+}
+
+#[cfg(unix)]
+const fn of_socket(error: io::ErrorKind) -> Option<&'static str> {
+    match error {
+        io::ErrorKind::AddrInUse => {
+            Some("is another broker running? If not, remove what one has left there")
+        }
+        _ => None,
     }
 }

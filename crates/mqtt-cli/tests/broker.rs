@@ -274,6 +274,12 @@ fn what_is_wrong_in_a_file_is_told_with_line_and_key() {
         let lines = said.lines().filter(|line| !line.starts_with("listening on")).count();
         assert_eq!(lines, 1, "{text}: {said}");
     }
+    #[cfg(unix)]
+    {
+        let left = folder.write("left.sock", "");
+        let output = mqtt(&["broker", "--unix", &left]).output().unwrap();
+        assert!(stderr(&output).contains("remove what one has left"), "{}", stderr(&output));
+    }
     for (args, says) in [
         (&["--config", "/no/such/file"][..], "--config /no/such/file"),
         (&["--tls", "0"], "--tls: TLS needs a certificate"),
