@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use mqtt_async::{Publish, QoS, TopicName};
-use smol::Timer;
+use mqtt_async::{Publish, Publishing, QoS, TopicName};
 use smol::io::{AsyncBufReadExt, BufReader};
 use smol::stream::{Stream, StreamExt};
+use smol::{Timer, future};
 
 use crate::args::{Connection, Payload, Properties, cannot_read_stdin, qos, seconds_or_duration};
 use crate::connection::Session;
@@ -107,7 +107,8 @@ fn lines(like: Publish) -> impl Stream<Item = Result<Publish, Failure>> + Unpin 
     })
 }
 
-/// Publishes one after the other, and looks at the answers in the same order.
+/// Publishes one after the other, and looks at the answers in the same order, as they come: the next message may take
+/// its time.
 async fn publish_all(
     session: &Session,
     mut messages: impl Stream<Item = Result<Publish, Failure>> + Unpin,
@@ -115,12 +116,11 @@ async fn publish_all(
     accepted: &Cell<u64>,
 ) -> Result<(), Failure> {
     let mut waiting = VecDeque::new();
-    let mut first = true;
-    while let Some(message) = messages.next().await {
-        if !std::mem::take(&mut first) && !interval.is_zero() {
+    while let Some(message) = next(&mut messages, &mut waiting).await? {
+        if accepted.get() > 0 && !interval.is_zero() {
             Timer::after(interval).await;
         }
-        waiting.push_back(session.accept(message?).await?);
+        waiting.push_back(session.accept(message).await?);
         accepted.set(accepted.get() + 1);
         if waiting.len() >= WINDOW
             && let Some(oldest) = waiting.pop_front()
@@ -132,4 +132,19 @@ async fn publish_all(
         publishing.await?;
     }
     Ok(())
+}
+
+/// Returns the next message; answers that come before it are looked at and forgotten.
+async fn next(
+    messages: &mut (impl Stream<Item = Result<Publish, Failure>> + Unpin),
+    waiting: &mut VecDeque<Publishing>,
+) -> Result<Option<Publish>, Failure> {
+    let answers = async {
+        while let Some(oldest) = waiting.front_mut() {
+            oldest.await?;
+            waiting.pop_front();
+        }
+        future::pending().await
+    };
+    future::or(async { messages.try_next().await }, answers).await
 }

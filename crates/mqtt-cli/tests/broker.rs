@@ -5,7 +5,7 @@ mod certificates;
 mod support;
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -225,6 +225,28 @@ fn an_option_wins_over_the_file() {
     let refused = refused.unwrap_or_else(|| panic!("nobody was refused: {said}"));
     assert!(refused.starts_with("! \"\" from 127.0.0.1:"), "{said}");
     assert!(refused.ends_with(", user \"me\": 0x86 Bad User Name or Password"), "{said}");
+}
+
+#[test]
+fn a_line_that_is_refused_is_told_before_the_next_one_comes() {
+    let folder = Folder::new("lines");
+    let rights = "[[user]]\nname = \"me\"\npassword = \"x\"\npublish = [\"a\"]\n";
+    let running = Running::start(&["-l", "0", "-c", &folder.write("broker.toml", rights)], 1);
+    let port = running.port("mqtt");
+    let mut publish =
+        mqtt(&["pub", "-p", &port, "-u", "me", "-P", "x", "-q", "1", "-t", "b", "-l"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+    // It stays open: who types, or follows a log, is not at the end.
+    let mut input = publish.stdin.take().unwrap();
+    input.write_all(b"1\n").unwrap();
+    let mut said = String::new();
+    publish.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(said, "mqtt: the server rejected it: 0x87 Not authorized\n");
+    assert_eq!(publish.wait().unwrap().code(), Some(4));
+    drop(input);
 }
 
 #[test]
