@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::{fmt, io};
 
-use mqtt_async::rustls::{self, CertificateError};
+use mqtt_async::rustls::{self, AlertDescription, CertificateError};
 use mqtt_async::{
     CommandError, Error, ProxyError, PublishError, TlsError, TokenError, TopicError, WebSocketError,
 };
@@ -107,12 +107,16 @@ fn remedy(error: &io::Error) -> &'static str {
         return match error {
             TlsError::Handshake(rustls::Error::InvalidCertificate(certificate)) => {
                 match certificate {
-                    CertificateError::UnknownIssuer => "see --cafile",
+                    CertificateError::UnknownIssuer => "see --cafile and --capath",
                     CertificateError::NotValidForName
                     | CertificateError::NotValidForNameContext { .. } => "see --servername",
                     _ => "see --cafile and --servername",
                 }
             }
+            TlsError::Handshake(
+                rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
+                | rustls::Error::PeerIncompatible(_),
+            ) => "see --tls-version",
             TlsError::Handshake(rustls::Error::AlertReceived(_)) => {
                 "see --cert and --key, and --tls-alpn"
             }

@@ -1,12 +1,13 @@
 //! How a server is reached: sockets, and the layers around them.
 
-use std::env;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::{env, fs, io};
 
-use clap::Args;
-use mqtt_async::rustls::ClientConfig;
+use clap::{Args, ValueEnum};
+use mqtt_async::rustls::crypto::CryptoProvider;
+use mqtt_async::rustls::{ClientConfig, ProtocolVersion};
 use mqtt_async::{
     Address, AnyConnector, Proxy, Tcp, TcpOptions, Tls, TlsConfig, TlsError, Url, UrlError,
     WebSocket, WebSocketError,
@@ -65,6 +66,10 @@ struct TlsArgs {
     #[arg(long, value_name = "FILE")]
     cafile: Option<PathBuf>,
 
+    /// Trusts the authorities in the PEM files of that folder, and those of --cafile, and no others.
+    #[arg(long, value_name = "FOLDER")]
+    capath: Option<PathBuf>,
+
     /// The certificate of this client.
     #[arg(long, value_name = "FILE", requires = "key")]
     cert: Option<PathBuf>,
@@ -77,18 +82,40 @@ struct TlsArgs {
     #[arg(long, value_name = "NAME")]
     servername: Option<String>,
 
+    /// Speaks that version of TLS, and no other [default: the highest that the server has].
+    #[arg(long = "tls-version", value_enum, value_name = "VERSION")]
+    version: Option<TlsVersion>,
+
     /// An application protocol to offer (ALPN), such as mqtt; may be given several times.
     #[arg(long = "tls-alpn", alias = "alpn", value_name = "PROTOCOL")]
     alpn: Vec<String>,
 
     /// Takes any certificate, whoever has signed it for whatever name: anybody on the way can read and change
-    /// everything. There is nothing that --cafile could be for then.
-    #[arg(long, conflicts_with = "cafile")]
+    /// everything. There is nothing that --cafile and --capath could be for then.
+    #[arg(long, conflicts_with_all = ["cafile", "capath"])]
     insecure: bool,
 
     /// Made once: a measurement has many connections.
     #[arg(skip)]
     config: OnceLock<Arc<ClientConfig>>,
+}
+
+/// Those that rustls has.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum TlsVersion {
+    #[value(name = "1.2", alias = "tlsv1.2")]
+    V12,
+    #[value(name = "1.3", alias = "tlsv1.3")]
+    V13,
+}
+
+impl From<TlsVersion> for ProtocolVersion {
+    fn from(version: TlsVersion) -> ProtocolVersion {
+        match version {
+            TlsVersion::V12 => ProtocolVersion::TLSv1_2,
+            TlsVersion::V13 => ProtocolVersion::TLSv1_3,
+        }
+    }
 }
 
 /// Each of them turns WebSocket on.
@@ -189,10 +216,23 @@ impl Transport {
 
 impl TlsArgs {
     fn is_on(&self) -> bool {
-        let TlsArgs { on, cafile, cert, key: _, servername, alpn, insecure, config: _ } = self;
+        let TlsArgs {
+            on,
+            cafile,
+            capath,
+            cert,
+            key: _,
+            servername,
+            version,
+            alpn,
+            insecure,
+            config: _,
+        } = self;
         *on || cafile.is_some()
+            || capath.is_some()
             || cert.is_some()
             || servername.is_some()
+            || version.is_some()
             || !alpn.is_empty()
             || *insecure
     }
@@ -201,11 +241,10 @@ impl TlsArgs {
         if let Some(config) = self.config.get() {
             return Ok(Arc::clone(config));
         }
-        let mut config = match &self.cafile {
-            _ if self.insecure => TlsConfig::dangerous_without_verification(),
-            Some(path) => TlsConfig::own_roots().ca_file(path)?,
-            None => TlsConfig::platform_roots(),
-        };
+        let mut config = self.trust()?;
+        if let Some(version) = self.version {
+            config = config.provider(only(version)?);
+        }
         if let Some((cert, key)) = self.cert.as_ref().zip(self.key.as_ref()) {
             config = config.identity_files(cert, key)?;
         }
@@ -215,6 +254,25 @@ impl TlsArgs {
         let config = config.build()?;
         Ok(Arc::clone(self.config.get_or_init(|| config)))
     }
+
+    fn trust(&self) -> Result<TlsConfig, Failure> {
+        if self.insecure {
+            return Ok(TlsConfig::dangerous_without_verification());
+        }
+        if self.cafile.is_none() && self.capath.is_none() {
+            return Ok(TlsConfig::platform_roots());
+        }
+        let mut config = TlsConfig::own_roots();
+        if let Some(path) = &self.cafile {
+            config = config.ca_file(path)?;
+        }
+        if let Some(folder) = &self.capath {
+            for authority in authorities(folder)? {
+                config = config.ca(&authority)?;
+            }
+        }
+        Ok(config)
+    }
 }
 
 impl WebSocketArgs {
@@ -222,6 +280,39 @@ impl WebSocketArgs {
         let WebSocketArgs { on, path, headers } = self;
         *on || path.is_some() || !headers.is_empty()
     }
+}
+
+/// Returns the content of the files in a folder that have certificates in PEM. Other files lie there as well, such as
+/// keys and lists of what was revoked.
+fn authorities(folder: &Path) -> Result<Vec<Vec<u8>>, Failure> {
+    let cannot =
+        |error: io::Error| Failure::usage(format_args!("--capath {}: {error}", folder.display()));
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(cannot)? {
+        let path = entry.map_err(cannot)?.path();
+        if path.is_file() {
+            let content = fs::read(path).map_err(cannot)?;
+            if content.windows(PEM.len()).any(|at| at == PEM) {
+                found.push(content);
+            }
+        }
+    }
+    if found.is_empty() {
+        let what = format_args!("--capath {}: there is no certificate in PEM", folder.display());
+        return Err(Failure::usage(what));
+    }
+    Ok(found)
+}
+
+/// What a certificate begins with.
+const PEM: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
+/// Returns cryptography for one version: rustls offers those that there are cipher suites for.
+fn only(version: TlsVersion) -> Result<Arc<CryptoProvider>, Failure> {
+    let mut provider = TlsConfig::default_provider()?;
+    let suites = &mut Arc::make_mut(&mut provider).cipher_suites;
+    suites.retain(|suite| suite.version().version == version.into());
+    Ok(provider)
 }
 
 #[cfg(unix)]

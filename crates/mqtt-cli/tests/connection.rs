@@ -11,9 +11,13 @@ mod process;
 mod support;
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use certificates::{Authority, Valid};
 use listeners::Listeners;
+use mqtt_async::TlsConfig;
+use mqtt_async::rustls::ProtocolVersion;
 use mqtt_broker::{Broker, BrokerConfig, Layers, TlsIdentity};
 use process::{ProxyServer, Subscriber, installed, proxies_installed};
 pub(crate) use support::GUARD;
@@ -158,21 +162,39 @@ fn retain(broker: &Broker, way: &[&str], environment: &[(&str, &str)]) {
     assert_eq!((code, broker.stats().retained_messages), (Some(0), 0), "{way:?}: {stderr}");
 }
 
-#[test]
-fn each_listener_of_our_broker_is_reached() {
-    let name = format!("listeners-{}", std::process::id());
-    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    std::fs::create_dir_all(&folder).unwrap();
-    let write = |name: &str, text: &str| {
-        let path = folder.join(name);
+/// A folder that is removed when it is dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let name = format!("{name}-{}", std::process::id());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.0.join(name);
         std::fs::write(&path, text).unwrap();
         path.display().to_string()
-    };
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn each_listener_of_our_broker_is_reached() {
+    let folder = Folder::new("listeners");
     let authority = Authority::new("test authority");
     let server = authority.sign(&["localhost"], "localhost", Valid::Now);
     let client = authority.sign(&[], "a client", Valid::Now);
-    let ca = write("ca.pem", &authority.certificate);
-    let (cert, key) = (write("client.pem", &client.certificate), write("client.key", &client.key));
+    let ca = folder.write("ca.pem", &authority.certificate);
+    let (cert, key) =
+        (folder.write("client.pem", &client.certificate), folder.write("client.key", &client.key));
     let identity =
         || TlsIdentity::pem(server.certificate.as_bytes(), server.key.as_bytes()).unwrap();
     let tls = Layers::new().tls(identity().build().unwrap());
@@ -193,7 +215,58 @@ fn each_listener_of_our_broker_is_reached() {
     retain(&broker, &["--url", &url], &[]);
     broker.shutdown();
     thread.join().unwrap();
-    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn authorities_lie_in_a_folder_and_one_version_of_tls_can_be_asked_for() {
+    let folder = Folder::new("capath");
+    let (authority, other) = (Authority::new("an authority"), Authority::new("another"));
+    let server = authority.sign(&["localhost"], "localhost", Valid::Now);
+    for (name, text) in [
+        ("authority.pem", &authority.certificate),
+        ("other.pem", &other.certificate),
+        ("key.pem", &server.key),
+    ] {
+        folder.write(name, text);
+    }
+    std::fs::create_dir_all(folder.0.join("below")).unwrap();
+    let elsewhere = Folder::new("capath-other");
+    elsewhere.write("other.pem", &other.certificate);
+    let nothing = Folder::new("capath-nothing");
+    nothing.write("key.pem", &server.key);
+    let [path, elsewhere, nothing] =
+        [&folder, &elsewhere, &nothing].map(|it| it.0.display().to_string());
+
+    let identity = TlsIdentity::pem(server.certificate.as_bytes(), server.key.as_bytes()).unwrap();
+    let mut provider = TlsConfig::default_provider().unwrap();
+    let suites = &mut Arc::make_mut(&mut provider).cipher_suites;
+    suites.retain(|suite| suite.version().version == ProtocolVersion::TLSv1_3);
+    let identity = identity.provider(provider).build().unwrap();
+    let (broker, driver) = Broker::new(BrokerConfig::default());
+    let thread = std::thread::spawn(move || smol::block_on(driver));
+    let layers = Layers::new().tls(identity);
+    let port = broker.listen_with("127.0.0.1:0", layers).unwrap().port().to_string();
+
+    let (port, ca) = (["-p", &port], ["--capath", &path]);
+    retain(&broker, &[port, ca].concat(), &[]);
+    retain(&broker, &[port, ca, ["--tls-version", "1.3"]].concat(), &[]);
+    retain(&broker, &[port, ca, ["--tls-version", "tlsv1.3"]].concat(), &[]);
+    let file = format!("{path}/authority.pem");
+    retain(&broker, &[port, ["--capath", &elsewhere], ["--cafile", &file]].concat(), &[]);
+    for (way, code, says) in [
+        ([ca, ["--tls-version", "1.2"]].concat(), 3, "(see --tls-version)"),
+        (vec!["--capath", &elsewhere], 3, "(see --cafile and --capath)"),
+        (vec!["--capath", &nothing], 2, "no certificate in PEM"),
+        (vec!["--capath", "/no/such/folder"], 2, "--capath /no/such/folder: "),
+        (vec!["--capath", &path, "--insecure"], 2, "cannot be used with"),
+        ([ca, ["--tls-version", "1.1"]].concat(), 2, "[possible values: 1.2, 1.3]"),
+    ] {
+        let (ended, stderr) = mqtt(&[&["pub", "-t", "a", "-n"], &port[..], &way].concat(), &[]);
+        assert_eq!(ended, Some(code), "{way:?}: {stderr}");
+        assert!(stderr.contains(says), "{way:?}: {stderr}");
+    }
+    broker.shutdown();
+    thread.join().unwrap();
 }
 
 #[cfg(unix)]
