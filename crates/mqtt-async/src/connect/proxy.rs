@@ -103,7 +103,8 @@ impl Proxy {
     /// who fetches pages, and may come from whoever asks a CGI program. There is none for a server
     /// that `no_proxy` or `NO_PROXY` names: a list with commas of `*`, IP addresses, and names, which stand
     /// for what is below them as well (`example.com` and `.example.com` both for `mqtt.example.com`), each
-    /// with a port behind `:` if it is for that port only.
+    /// with a port behind `:` if it is for that port only; and of networks, such as `10.0.0.0/8` and `fd00::/8`,
+    /// for servers that are named by their address.
     ///
     /// # Errors
     ///

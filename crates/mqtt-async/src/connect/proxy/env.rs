@@ -1,5 +1,7 @@
 //! Proxies that the environment names.
 
+use std::net::IpAddr;
+
 use super::{Address, Proxy, UrlError};
 
 /// The same as [`Proxy::from_env`], with the environment as a function.
@@ -27,6 +29,9 @@ fn names(entry: &str, server: &Address) -> bool {
     if entry == "*" || entry == host || Address::new(entry, 0).host() == host {
         return true;
     }
+    if let Some((network, bits)) = entry.split_once('/') {
+        return is_in(host, network, bits);
+    }
     let (name, port) = match entry.rsplit_once(':') {
         // A colon in the name is one of an IPv6 address without brackets.
         Some((name, port)) if !name.contains(':') || name.ends_with(']') => (name, Some(port)),
@@ -41,6 +46,21 @@ fn names(entry: &str, server: &Address) -> bool {
         Some("") => true,
         Some(below) => below.ends_with('.') && !name.is_empty(),
         None => false,
+    }
+}
+
+/// Tells whether a host is an address of which so many bits are those of a network.
+fn is_in(host: &str, network: &str, bits: &str) -> bool {
+    let (Ok(host), Ok(bits)) = (host.parse(), bits.parse::<u32>()) else { return false };
+    let network = network.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(network);
+    match (host, network.parse()) {
+        (IpAddr::V4(host), Ok(IpAddr::V4(network))) => {
+            bits <= 32 && (host.to_bits() ^ network.to_bits()).leading_zeros() >= bits
+        }
+        (IpAddr::V6(host), Ok(IpAddr::V6(network))) => {
+            bits <= 128 && (host.to_bits() ^ network.to_bits()).leading_zeros() >= bits
+        }
+        _ => false,
     }
 }
 
@@ -105,6 +125,24 @@ mod tests {
             ("[::1]:1883", "[::1]:1883", true),
             ("[::1]:1884", "[::1]:1883", false),
             (".", "h.", false),
+            ("10.0.0.0/8", "10.255.3.4:1883", true),
+            ("x, 10.0.0.0/8", "11.0.0.0", false),
+            ("192.168.12.34/23", "192.168.13.1", true),
+            ("192.168.12.34/23", "192.168.14.1", false),
+            ("10.1.2.3/32", "10.1.2.3", true),
+            ("10.1.2.3/32", "10.1.2.2", false),
+            ("0.0.0.0/0", "10.1.2.3", true),
+            ("0.0.0.0/0", "[::1]:1883", false),
+            ("0.0.0.0/0", "h", false),
+            ("10.0.0.0/33", "10.0.0.0", false),
+            ("10.0.0.0/-8", "10.0.0.0", false),
+            ("10.0.0.0/", "10.0.0.0", false),
+            ("h/8", "10.0.0.0", false),
+            ("fd00::/8", "[fdff::1]:1883", true),
+            ("[fd00::]/8", "[fdff::1]:1883", true),
+            ("fd00::/8", "[fe00::1]:1883", false),
+            ("::1/128", "[::1]:1883", true),
+            ("::/129", "[::1]:1883", false),
         ] {
             let variables = [("ALL_PROXY", "http://p:1"), ("NO_PROXY", list)];
             assert_eq!(from(server, &variables).is_none(), excepted, "{list} {server}");
