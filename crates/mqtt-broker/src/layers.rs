@@ -20,7 +20,8 @@ pub use tls::TlsIdentity;
 
 /// The layers between a transport and MQTT: none, TLS, WebSocket, or WebSocket over TLS.
 ///
-/// For [`Broker::listen_with`](crate::Broker) and [`Broker::attach_with`](crate::Broker::attach_with).
+/// For [`Broker::listen_with`](crate::Broker), [`Broker::listen_unix_with`](crate::Broker) and
+/// [`Broker::attach_with`](crate::Broker::attach_with).
 ///
 /// ```no_run
 /// # #[cfg(all(feature = "async-io", feature = "tls-ring", feature = "websocket"))]

@@ -98,6 +98,25 @@ async fn converse(client: Client) {
     client.disconnect().await.unwrap();
 }
 
+#[cfg(unix)]
+#[test]
+fn our_client_comes_through_layers_over_a_unix_socket() {
+    use mqtt_async::Unix;
+
+    let pki = Pki::new();
+    let folder = std::env::temp_dir().join(format!("mqtt-layers-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    timed(BrokerConfig::default(), async |broker, _| {
+        let [ws, tls] = ["ws", "tls"].map(|name| folder.join(name));
+        broker.listen_unix_with(&ws, Layers::new().websocket()).unwrap();
+        broker.listen_unix_with(&tls, pki.tls()).unwrap();
+        talk(AnyConnector::new(WebSocket::new(Unix::new(ws))), Version::V5).await;
+        let tls = Tls::new(Unix::new(tls), pki.trust().build().unwrap());
+        talk(AnyConnector::new(tls.server_name("localhost").unwrap()), Version::V5).await;
+    });
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
 #[test]
 fn our_client_comes_through_each() {
     let pki = Pki::new();

@@ -65,11 +65,28 @@ impl Broker {
     /// after [`shutdown`](Broker::shutdown).
     #[cfg(unix)]
     pub fn listen_unix(&self, path: impl AsRef<Path>) -> Result<(), ListenError> {
+        self.listen_unix_with(path, Layers::new())
+    }
+
+    /// Listens on a Unix socket for clients that come through layers, such as WebSocket from a web server on the
+    /// same machine.
+    ///
+    /// As [`listen_unix`](Broker::listen_unix), and [`attach_with`](Broker::attach_with) for each client.
+    ///
+    /// # Errors
+    ///
+    /// As [`listen_unix`](Broker::listen_unix).
+    #[cfg(unix)]
+    pub fn listen_unix_with(
+        &self,
+        path: impl AsRef<Path>,
+        layers: Layers,
+    ) -> Result<(), ListenError> {
         self.check_running()?;
         let listener = UnixListener::bind(&path)?;
         let file = SocketFile(path.as_ref().to_owned());
         let listener = Async::new(listener)?;
-        self.spawn(self.clone().accept_unix(listener, file))
+        self.spawn(self.clone().accept_unix(listener, file, layers))
     }
 
     fn check_running(&self) -> Result<(), ListenError> {
@@ -101,10 +118,12 @@ impl Broker {
     }
 
     #[cfg(unix)]
-    async fn accept_unix(self, listener: Async<UnixListener>, _file: SocketFile) {
+    async fn accept_unix(self, listener: Async<UnixListener>, _file: SocketFile, layers: Layers) {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => self.attach(Socket::new(stream)),
+                Ok((stream, _)) => {
+                    self.attach_with(Socket::new(stream), Peer::default(), &layers);
+                }
                 Err(_) => drop(Timer::after(PAUSE).await),
             }
         }
