@@ -11,9 +11,9 @@ use crate::hooks::Hooks;
 /// Limits and choices of a broker.
 ///
 /// The defaults suit tests, development and a single small machine: they bound what one client can
-/// make the broker hold, and let a few thousand clients in. All queues together are bounded by the product of
-/// [`max_sessions`](BrokerConfig::max_sessions) and `session.bounds.bytes`, although payloads that wait for several
-/// clients are held once: whoever lets strangers in makes it fit the machine.
+/// make the broker hold, and all of them together, and let a few thousand clients in. Whoever lets strangers in makes
+/// [`max_queued_total`](BrokerConfig::max_queued_total) and
+/// [`max_retained_bytes`](BrokerConfig::max_retained_bytes) fit the machine.
 ///
 /// ```
 /// use mqtt_broker::{Broker, BrokerConfig};
@@ -35,6 +35,12 @@ pub struct BrokerConfig {
     pub session: ServerConfig,
     /// What happens when the queue of a client is full. Default: the newest message is dropped.
     pub queue_overflow: QueueOverflow,
+    /// The most bytes in the queues of all clients together, whatever
+    /// [`queue_overflow`](BrokerConfig::queue_overflow) says: what would be beyond is dropped and counted. From half
+    /// of it on, only those clients get more that hold no more than an even share of that half, so that those that
+    /// are away, or do not acknowledge, take nothing from those that do. A payload counts in each queue, although it
+    /// is held once. Retained messages that a subscription asks for are counted, and not dropped. Default 1 GiB.
+    pub max_queued_total: usize,
     /// The most connections at a time; further ones are closed unheard. Default 10,000.
     pub max_connections: usize,
     /// The most clients that may connect in a second, and at once; further ones are refused with Connection
@@ -134,6 +140,7 @@ impl Default for BrokerConfig {
         BrokerConfig {
             session: ServerConfig::default(),
             queue_overflow: QueueOverflow::default(),
+            max_queued_total: 1024 * 1024 * 1024,
             max_connections: 10_000,
             max_connect_rate: None,
             max_sessions: 10_000,

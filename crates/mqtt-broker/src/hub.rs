@@ -52,6 +52,8 @@ pub(crate) struct Hub {
     ids: HashMap<Text, ClientKey>,
     subscriptions: Subscriptions,
     retained: Retained,
+    /// How much all sessions hold for their clients.
+    queued_bytes: usize,
     deadlines: Deadlines,
     stats: BrokerStats,
     sys: Sys,
@@ -117,6 +119,7 @@ impl Hub {
             ids: HashMap::new(),
             subscriptions: Subscriptions::new(),
             retained: Retained::new(config.max_retained_messages, config.max_retained_bytes),
+            queued_bytes: 0,
             deadlines: Deadlines::default(),
             stats: BrokerStats::default(),
             sys: Sys::default(),
@@ -211,6 +214,9 @@ impl Hub {
         let Some(session) = &connection.session else {
             return Turn::Ended { last: mem::take(&mut connection.last) };
         };
+        if let Some(client) = connection.client.and_then(|key| self.clients.get_mut(&key)) {
+            client.recount(&mut self.queued_bytes, session.stats().held_bytes);
+        }
         let decide_by = connection.authentication.decide_by();
         let deadline =
             session.poll_timeout().into_iter().chain(self.stop_by).chain(decide_by).min();
@@ -421,6 +427,7 @@ impl Hub {
             subscriptions: self.subscriptions.len(),
             retained_messages: self.retained.len(),
             retained_bytes: self.retained.bytes(),
+            queued_bytes: self.queued_bytes,
             ..self.stats
         }
     }

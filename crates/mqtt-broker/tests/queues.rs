@@ -168,3 +168,94 @@ fn clients_that_overflow_each_other_with_their_wills_all_go() {
         world.until(|stats| stats.sessions == 0).await;
     });
 }
+
+/// The bound over all queues, and a message of that size in each of them.
+const TOTAL: usize = 10_000;
+const SIZE: usize = 100;
+
+fn together(policy: QueueOverflow) -> BrokerConfig {
+    let mut config = BrokerConfig::default();
+    config.queue_overflow = policy;
+    config.max_queued_total = TOTAL;
+    config
+}
+
+fn sized(qos: QoS) -> mqtt_proto::Publish {
+    message("a", &"x".repeat(SIZE - 1)).qos(qos)
+}
+
+#[test]
+fn who_is_away_does_not_crowd_out_who_is_there() {
+    use QueueOverflow::{Disconnect, DropNewest, DropOldest};
+    for policy in [DropNewest, DropOldest, Disconnect] {
+        scenario_with(&BOTH, together(policy), async |world| {
+            let mut quick = world.client("quick").await;
+            quick.subscribe("a", QoS::AtLeastOnce).await;
+            away(&world).await;
+            for _ in 0..2 * TOTAL / SIZE {
+                world.broker.publish(&sized(QoS::AtLeastOnce));
+                quick.message().await;
+                // It has acknowledged that.
+                let held = session(&world, "away").held_bytes;
+                world.until(|stats| stats.queued_bytes == held).await;
+            }
+            world.silent(&mut quick).await;
+            // Half of it with the copy of the other one, and no more, because an even share is a quarter.
+            let kept = TOTAL / SIZE / 2 - 1;
+            let dropped = 2 * TOTAL / SIZE - kept;
+            let held = session(&world, "away");
+            assert_eq!((held.queued, held.dropped), (kept, dropped as u64), "{policy:?}");
+            let stats = world.broker.stats();
+            assert_eq!((stats.queued_bytes, stats.dropped_full), (kept * SIZE, dropped as u64));
+            assert_eq!(stats.disconnected_full, 0);
+
+            // What is not kept for it anyway is not dropped.
+            world.broker.publish(&sized(QoS::AtMostOnce));
+            quick.message().await;
+            assert_eq!(session(&world, "away").dropped, dropped as u64);
+
+            // There is room for it again when it has taken what there was, or is gone.
+            let mut back = world.connect(world.lasting("away")).await;
+            back.payloads(kept).await;
+            world.until(|stats| stats.queued_bytes == 0).await;
+            back.disconnect(ReasonCode::SUCCESS).await;
+            world.broker.publish(&sized(QoS::AtLeastOnce));
+            quick.message().await;
+            assert_eq!(session(&world, "away").queued, 1);
+            world.until(|stats| stats.queued_bytes == SIZE).await;
+            world.broker.remove_session("away");
+            assert_eq!(world.broker.stats().queued_bytes, 0);
+        });
+    }
+}
+
+#[test]
+fn all_queues_together_have_a_bound() {
+    scenario_with(&BOTH, together(QueueOverflow::DropNewest), async |world| {
+        for number in 0..20 {
+            let mut client = world.connect(world.lasting(&number.to_string())).await;
+            client.subscribe("a", QoS::AtLeastOnce).await;
+            client.disconnect(ReasonCode::SUCCESS).await;
+            for _ in 0..TOTAL / SIZE {
+                world.broker.publish(&sized(QoS::AtLeastOnce));
+            }
+        }
+        let sessions = world.broker.sessions();
+        let held: usize = sessions.iter().map(|session| session.held_bytes).sum();
+        assert_eq!(world.broker.stats().queued_bytes, held);
+        assert_eq!(
+            held, TOTAL,
+            "whoever comes late has some of what is left, as long as there is any"
+        );
+        let dropped: u64 = sessions.iter().map(|session| session.dropped).sum();
+        assert_eq!(world.broker.stats().dropped_full, dropped);
+
+        // What is retained waits in no queue of its own.
+        for number in 0..20 {
+            world.broker.publish(&message(&format!("b/{number}"), "kept").retain(true));
+        }
+        let mut client = world.client("client").await;
+        client.subscribe("b/+", QoS::AtLeastOnce).await;
+        assert_eq!(client.payloads(20).await, ["kept"; 20]);
+    });
+}

@@ -31,6 +31,8 @@ pub(super) struct Client {
     pub(super) backlog: VecDeque<Wanted>,
     /// How many messages its queue had no room for.
     pub(super) dropped: u64,
+    /// What it counts for in [`Hub::queued_bytes`].
+    pub(super) queued_bytes: usize,
     /// How long the session outlives its connection, in seconds; the highest number is for ever.
     expiry_interval: u32,
     /// When it ends, while it is not connected.
@@ -59,6 +61,14 @@ pub(super) enum Place {
 }
 
 const FOR_EVER: u32 = u32::MAX;
+
+impl Client {
+    /// Notes how much its session holds now, also in the total of all of them.
+    pub(super) fn recount(&mut self, total: &mut usize, held: usize) {
+        *total = *total - self.queued_bytes + held;
+        self.queued_bytes = held;
+    }
+}
 
 impl Hub {
     pub(super) fn connect(&mut self, key: ConnectionKey, connect: Connect, now: Instant) {
@@ -217,6 +227,7 @@ impl Hub {
             filters: HashSet::new(),
             backlog: VecDeque::new(),
             dropped: 0,
+            queued_bytes: 0,
             expiry_interval: 0,
             expires: None,
             will: None,
@@ -256,6 +267,7 @@ impl Hub {
         let state = unaccepted.map_or_else(|| session.into_state(), |state| *state);
         // A new one around the state: the old one remembers CONNECT, and so the block it came with.
         let session = Session::with_state(self.config.session.clone(), state);
+        client.recount(&mut self.queued_bytes, session.stats().held_bytes);
         client.place = Place::Away(Box::new(session));
         self.stats.dropped_full += client.backlog.len() as u64;
         client.backlog = VecDeque::new();
@@ -295,6 +307,7 @@ impl Hub {
             return;
         };
         self.ids.remove(&client.id);
+        self.queued_bytes -= client.queued_bytes;
         self.deadlines.set(Due::Client(key), &mut client.deadline, None);
         for filter in &client.filters {
             self.subscriptions.remove(filter, key);

@@ -114,16 +114,18 @@ impl Hub {
 
     /// Hands one copy to a session; what the policy drops because its queue is full is counted.
     fn deliver(&mut self, publish: &Publish, delivery: Delivery, retain: bool, now: Instant) {
-        let (key, acknowledged) =
-            (delivery.client, publish.qos.min(delivery.qos) > QoS::AtMostOnce);
+        let key = delivery.client;
+        let acknowledged = publish.qos.min(delivery.qos) > QoS::AtMostOnce;
+        if self.is_crowded_out(key, acknowledged, publish.size()) {
+            return self.count_dropped(key, 1);
+        }
         let policy = self.config.queue_overflow;
         let dropped = self.offer(publish, delivery, retain, Some(policy), now);
         if dropped == 0 {
             return;
         }
-        self.stats.dropped_full += dropped;
-        let Some(client) = self.clients.get_mut(&key) else { return };
-        client.dropped += dropped;
+        self.count_dropped(key, dropped);
+        let Some(client) = self.clients.get(&key) else { return };
         if let (QueueOverflow::Disconnect, true, Place::Connected(connection)) =
             (policy, acknowledged, &client.place)
             && let Some(connection) = self.connections.get_mut(connection)
@@ -134,6 +136,26 @@ impl Hub {
             connection.overflowed = true;
             self.stats.disconnected_full += 1;
             self.wakers.extend(connection.waker.take());
+        }
+    }
+
+    /// Tells whether all queues together have no room for so many bytes more in that of a client.
+    fn is_crowded_out(&self, key: ClientKey, acknowledged: bool, size: usize) -> bool {
+        let most = self.config.max_queued_total;
+        let total = self.queued_bytes.saturating_add(size);
+        if total <= most / 2 {
+            return false;
+        }
+        let Some(client) = self.clients.get(&key) else { return false };
+        let is_held = acknowledged || matches!(client.place, Place::Connected(_));
+        let share = most / 2 / self.clients.len().max(1);
+        is_held && (total > most || client.queued_bytes > share)
+    }
+
+    fn count_dropped(&mut self, key: ClientKey, copies: u64) {
+        self.stats.dropped_full += copies;
+        if let Some(client) = self.clients.get_mut(&key) {
+            client.dropped += copies;
         }
     }
 
@@ -187,6 +209,8 @@ impl Hub {
         match taken {
             Ok(()) => {
                 self.stats.messages_out += 1;
+                let held = session.stats().held_bytes;
+                client.recount(&mut self.queued_bytes, held);
                 if let Some(waker) = waker {
                     self.wakers.extend(waker.take());
                 }
@@ -237,14 +261,12 @@ impl Hub {
             let _ = session.grant(request, reasons);
         }
         let wanted = retained.into_iter().map(|(topic, qos)| Wanted { topic, qos, identifier });
-        if let Some(client) = self.clients.get_mut(&client) {
+        if let Some(this) = self.clients.get_mut(&client) {
             // Whoever subscribes again and again and never reads gets no more than one of each.
-            let room = self.config.max_retained_messages.saturating_sub(client.backlog.len());
+            let room = self.config.max_retained_messages.saturating_sub(this.backlog.len());
             let count = wanted.len();
-            client.backlog.extend(wanted.take(room));
-            let dropped = count.saturating_sub(room) as u64;
-            client.dropped += dropped;
-            self.stats.dropped_full += dropped;
+            this.backlog.extend(wanted.take(room));
+            self.count_dropped(client, count.saturating_sub(room) as u64);
         }
         self.resume_backlog(key, now);
     }

@@ -19,6 +19,9 @@ pub struct BrokerStats {
     pub retained_messages: usize,
     /// Bytes of topics, payloads and properties of retained messages.
     pub retained_bytes: usize,
+    /// Bytes of messages that wait for clients or for their acknowledgements; see
+    /// [`BrokerConfig::max_queued_total`](crate::BrokerConfig::max_queued_total).
+    pub queued_bytes: usize,
     /// Connections that were closed unheard because there were too many, or refused because they came too
     /// fast.
     pub connections_refused: u64,
@@ -26,8 +29,9 @@ pub struct BrokerStats {
     pub messages_in: u64,
     /// Copies of messages that sessions took for their clients.
     pub messages_out: u64,
-    /// Copies that were dropped because a queue was full, or half full at QoS 0; see
-    /// [`QueueOverflow`](crate::QueueOverflow).
+    /// Copies that were dropped because a queue was full, or half full at QoS 0, or all of them together; see
+    /// [`QueueOverflow`](crate::QueueOverflow) and
+    /// [`BrokerConfig::max_queued_total`](crate::BrokerConfig::max_queued_total).
     pub dropped_full: u64,
     /// Clients that were cut off because their queue was full.
     pub disconnected_full: u64,

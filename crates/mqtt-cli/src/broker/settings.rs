@@ -95,6 +95,10 @@ pub(super) struct Settings {
     #[arg(long, value_name = "BYTES", help_heading = "Limits")]
     max_queued_bytes: Option<usize>,
 
+    /// The most bytes that wait for all clients together; default 1 GiB.
+    #[arg(long, value_name = "BYTES", help_heading = "Limits")]
+    max_queued_total: Option<usize>,
+
     /// What happens when the queue of a client is full; default drop-newest.
     #[arg(long, value_enum, value_name = "POLICY", help_heading = "Limits")]
     queue_overflow: Option<Overflow>,
@@ -225,6 +229,7 @@ impl Settings {
             max_keepalive: self.max_keepalive.or(file.max_keepalive),
             max_queued: self.max_queued.or(file.max_queued),
             max_queued_bytes: self.max_queued_bytes.or(file.max_queued_bytes),
+            max_queued_total: self.max_queued_total.or(file.max_queued_total),
             queue_overflow: self.queue_overflow.or(file.queue_overflow),
             max_retained: self.max_retained.or(file.max_retained),
             max_retained_bytes: self.max_retained_bytes.or(file.max_retained_bytes),
@@ -261,6 +266,7 @@ impl Settings {
         config.max_keep_alive = self.max_keepalive;
         set(&mut config.session.bounds.messages, self.max_queued);
         set(&mut config.session.bounds.bytes, self.max_queued_bytes);
+        set(&mut config.max_queued_total, self.max_queued_total);
         set(&mut config.max_retained_messages, self.max_retained);
         set(&mut config.max_retained_bytes, self.max_retained_bytes);
         let overflow = self.queue_overflow.map(|policy| match policy {
