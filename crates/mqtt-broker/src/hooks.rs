@@ -154,8 +154,8 @@ impl ClientInfo {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Connecting {
-    /// What it asks for. For an authentication that is made again it is the CONNECT of the connection, with the
-    /// [`authentication_data`](Connect::authentication_data) of now.
+    /// What it asks for. For an authentication that is made again there is nothing in it but the Client Identifier and
+    /// the User Name of the connection, and the method and the data of now.
     pub connect: Connect,
     /// The version that it speaks.
     pub version: Version,

@@ -53,7 +53,9 @@
 //!   Shared Subscription makes a copy of its own.
 //! - A Shared Subscription prefers members that are connected, and of these the ones that keep up: that have taken
 //!   and acknowledged all but half of a queue.
-//! - QoS 0 messages do not wait for a client that is not connected.
+//! - QoS 0 messages do not wait for a client that is not connected, except for those that waited already when its
+//!   connection broke.
+//! - A client of MQTT 3.1 is not told that a subscription was refused, as there is no way to.
 //! - A queue that is full refuses the newest message, unless [`QueueOverflow`] says otherwise, and one that is
 //!   half full refuses QoS 0; [`BrokerStats::dropped_full`] counts them.
 //! - A message is acknowledged when it stands in the queues of all its receivers: in memory.
@@ -65,7 +67,6 @@
 //!
 //! There is no persistence. Without [`Hooks`] everybody is let in, with whatever User Name and Password. It is not
 //! clustered and never will be: whoever outgrows it moves on without changing the clients.
-
 //!
 //! # Features
 //!

@@ -450,11 +450,15 @@ fn a_return_with_another_version() {
         client.subscribe("a", QoS::AtLeastOnce).await;
         client.disconnect(ReasonCode::SUCCESS).await;
         world.broker.publish(&message("a", "plain").qos(QoS::AtLeastOnce));
+        let mut full = message("a", "with properties").qos(QoS::AtLeastOnce);
+        full.properties.edit().content_type = Some(Text::new("text/plain").unwrap());
+        world.broker.publish(&full);
         let mut old = world.clean("client");
         old.version = Version::V311;
         old.connect = Connect { clean_start: false, ..old.connect };
         let mut client = world.connect(old).await;
-        assert_eq!(client.message().await.payload, "plain");
+        assert_eq!(client.payloads(2).await, ["plain", "with properties"]);
+        assert_eq!(world.broker.stats().dropped_other, 0);
         client.start(message("b", "x").qos(QoS::AtLeastOnce));
         let event = client.event().await;
         assert!(matches!(event, Event::Published { .. }), "{event:?}");

@@ -39,8 +39,8 @@ pub struct BrokerStats {
     pub dropped_too_large: u64,
     /// Copies that expired in a queue.
     pub dropped_expired: u64,
-    /// Copies that could not be sent for another reason, such as properties that waited for a client
-    /// of MQTT 5.0 that came back with 3.1.1.
+    /// Copies that could not be sent for another reason: such as those of a message of the application that breaks a
+    /// rule of the standard.
     pub dropped_other: u64,
     /// Messages that the hooks did not permit, and those of clients below `$SYS/` where that is the broker's.
     pub not_authorized: u64,
