@@ -4,12 +4,11 @@ use std::collections::hash_map::RandomState;
 use std::future::Future;
 use std::hash::BuildHasher;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mqtt_async::{
-    Client, Config, Error, Publish, PublishError, Publishing, Text, TopicName, Version, Will,
+    Client, Config, Error, Event, Events, Publish, PublishError, Publishing, Text, TopicName,
+    Version, Will,
 };
 
 use crate::args::Connection;
@@ -82,12 +81,13 @@ impl Connection {
     /// Returns a client that is not connected yet; what it is told now, it does first.
     pub(crate) fn prepare(&self, config: Config) -> Result<Prepared, Failure> {
         let (client, driver) = Client::new(config, self.transport.connector()?);
-        let was_connected = Arc::new(AtomicBool::new(false));
-        let connected = Arc::clone(&was_connected);
-        let driver = driver.reconnect_if(move |error, _| {
-            connected.load(Ordering::Relaxed) && error.is_retryable()
+        let mut was_connected = false;
+        let driver = driver.reconnect_if(move |error, failed| {
+            // Of a connection that was accepted no attempt has failed.
+            was_connected |= failed == 0;
+            was_connected && error.is_retryable()
         });
-        Ok(Prepared { client, driver: Box::pin(driver), was_connected })
+        Ok(Prepared { client, driver: Box::pin(driver) })
     }
 }
 
@@ -95,21 +95,26 @@ impl Connection {
 pub(crate) struct Prepared {
     pub(crate) client: Client,
     driver: Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>,
-    was_connected: Arc<AtomicBool>,
 }
 
 impl Prepared {
     /// Connects, and insists on the first attempt: a wrong host is an error now, not in an hour.
     pub(crate) async fn connect(self) -> Result<Session, Failure> {
-        let Prepared { client, driver, was_connected } = self;
+        let Prepared { client, driver } = self;
         let session = Session { client, driver: smol::spawn(driver) };
         session.client.connected().await?;
-        was_connected.store(true, Ordering::Relaxed);
         Ok(session)
     }
 }
 
 impl Session {
+    /// Tells from now on that the connection is lost and made again; what ends the command is told at its end.
+    pub(crate) fn tell(&self, quiet: bool) {
+        if !quiet {
+            smol::spawn(tell(self.client.events())).detach();
+        }
+    }
+
     /// Sends a message, and waits if there is no room for it.
     // Of the whole session, not of its client: a block that has only that would drop the driver.
     pub(crate) async fn accept(&self, mut publish: Publish) -> Result<Publishing, Failure> {
@@ -139,5 +144,23 @@ impl Session {
             return Err(Failure::new(Kind::Interrupted, what));
         }
         Ok(())
+    }
+}
+
+async fn tell(mut events: Events) {
+    while let Some(event) = events.next().await {
+        match event {
+            Event::Disconnected { error, retry_in: Some(_) } => {
+                let lost = Failure::new(Kind::Connection, error);
+                anstream::eprintln!("mqtt: {lost}; trying again");
+            }
+            Event::Connected(_) => anstream::eprintln!("mqtt: connected again"),
+            Event::Resubscribed { results } => {
+                for (filter, reason) in results.iter().filter(|(_, reason)| reason.is_error()) {
+                    anstream::eprintln!("mqtt: no messages of {filter} any more: {reason}");
+                }
+            }
+            _ => {}
+        }
     }
 }

@@ -63,6 +63,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let config = args.connection.config()?;
     let connecting = args.connection.prepare(config)?.connect();
     let session = interrupts.unless(connecting).await.ok_or_else(Failure::interrupted)??;
+    session.tell(args.connection.quiet);
     let accepted = Cell::new(0);
     let work = async {
         if args.lines {

@@ -72,6 +72,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let mut responder = pin!(responder);
     let Some(session) = interrupts.unless(prepared.connect()).await else { return Ok(()) };
     let session = session?;
+    session.tell(quiet);
     let result = interrupts.unless(&mut responder).await.unwrap_or(Ok(()));
     // Before the responder is dropped: what it has not answered stays unacknowledged, for another one.
     let closed = session.close(&mut interrupts).await;

@@ -72,6 +72,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let mut messages = prepared.client.listen_with(subscribe, Inbound::default())?;
     let Some(session) = interrupts.unless(prepared.connect()).await else { return Ok(()) };
     let session = session?;
+    session.tell(args.connection.quiet);
     let result = match interrupts.unless(args.print(&mut messages)).await {
         Some(result) => result,
         // That is how it is meant to end, unless it was to wait for something.

@@ -4,7 +4,7 @@ mod support;
 #[path = "../../mqtt-broker/tests/support/watched.rs"]
 mod watched;
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -386,14 +386,27 @@ fn an_interrupt_says_goodbye() {
 #[test]
 fn a_lost_connection_is_made_again() {
     let world = World::new();
-    let sub = world.sub(&["-t", "a", "-C", "1", "-i", "sub"]);
-    assert!(world.broker.disconnect("sub", mqtt_async::ReasonCode::SERVER_BUSY));
-    let again = |stats: &BrokerStats| {
-        world.connects.load(Ordering::Relaxed) == 2 && stats.subscriptions == 1
-    };
-    world.until(again);
-    world.ok(&["pub", "-t", "a", "-m", "there you are"]);
-    assert_eq!(end(sub), (Some(0), "there you are\n".to_owned()));
+    for (nth, quiet) in [(2, false), (4, true)] {
+        let quietly: &[&str] = if quiet { &["--quiet"] } else { &[] };
+        let mut sub = world.sub(&[&["-t", "a", "-C", "1", "-i", "sub"], quietly].concat());
+        assert!(world.broker.disconnect("sub", mqtt_async::ReasonCode::SERVER_BUSY));
+        let again = |stats: &BrokerStats| {
+            world.connects.load(Ordering::Relaxed) == nth && stats.subscriptions == 1
+        };
+        world.until(again);
+        let mut said = BufReader::new(sub.stderr.take().unwrap());
+        if !quiet {
+            let mut next = || said.by_ref().lines().next().unwrap().unwrap();
+            let lost = "mqtt: the server ended the connection: 0x89 Server busy; trying again";
+            assert_eq!([next(), next()], [lost, "mqtt: connected again"]);
+        }
+        let message = Publish::new(TopicName::new("a").unwrap(), "there you are");
+        world.broker.publish(&message);
+        assert_eq!(end(sub), (Some(0), "there you are\n".to_owned()));
+        let mut rest = String::new();
+        said.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "");
+    }
 }
 
 /// Begins to respond, and waits until the broker knows.
