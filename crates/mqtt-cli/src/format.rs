@@ -142,9 +142,24 @@ fn escape(char: Option<char>) -> Result<char, String> {
 }
 
 impl Template {
-    /// Appends the message. `now` is when it came.
-    pub(crate) fn write(&self, message: &Message, now: SystemTime, out: &mut Vec<u8>) {
-        self.0.iter().for_each(|part| part.write(message, now, out));
+    /// Appends the message. `now` is when it came. What others have put into it can be escaped, for a terminal; the
+    /// format itself is one's own.
+    pub(crate) fn write(
+        &self,
+        message: &Message,
+        now: SystemTime,
+        escaped: bool,
+        out: &mut Vec<u8>,
+    ) {
+        for part in &self.0 {
+            if escaped && !matches!(part, Part::Literal(_)) {
+                let mut theirs = Vec::new();
+                part.write(message, now, &mut theirs);
+                out.extend(visible(&theirs));
+            } else {
+                part.write(message, now, out);
+            }
+        }
     }
 }
 
@@ -188,6 +203,19 @@ impl Part {
             }
         }
     }
+}
+
+/// Makes visible what a terminal would obey. What is no UTF-8 becomes a replacement character.
+fn visible(bytes: &[u8]) -> Vec<u8> {
+    let mut text = String::with_capacity(bytes.len());
+    for char in String::from_utf8_lossy(bytes).chars() {
+        match char {
+            '\n' | '\t' => text.push(char),
+            char if char.is_control() => text.extend(char.escape_default()),
+            char => text.push(char),
+        }
+    }
+    text.into_bytes()
 }
 
 fn hex(bytes: &[u8], upper: bool) -> String {
@@ -278,5 +306,10 @@ mod tests {
     fn hexadecimal_has_two_digits_a_byte() {
         assert_eq!(hex(&[0, 10, 255], false), "000aff");
         assert_eq!(hex(&[0, 10, 255], true), "000AFF");
+    }
+
+    #[test]
+    fn a_terminal_obeys_no_payload() {
+        assert_eq!(visible(b"a\tb\n\x1b[2J\x07\xff"), "a\tb\n\\u{1b}[2J\\u{7}\u{fffd}".as_bytes());
     }
 }

@@ -28,7 +28,7 @@ pub(crate) struct LookArgs {
     #[arg(short = 'N', long)]
     no_newline: bool,
 
-    /// Colours topics: on a terminal, unless NO_COLOR is set.
+    /// Colours each message by its topic: on a terminal, unless NO_COLOR is set.
     #[arg(long, value_enum, default_value = "auto", value_name = "WHEN")]
     color: clap::ColorChoice,
 }
@@ -66,10 +66,7 @@ impl Look {
     /// Appends a message that came at that time.
     pub(crate) fn write(&self, message: &Message, now: SystemTime, out: &mut Vec<u8>) {
         let mut line = Vec::new();
-        self.template.write(message, now, &mut line);
-        if self.escaped {
-            line = escape(&line);
-        }
+        self.template.write(message, now, self.escaped, &mut line);
         if self.coloured {
             let colour = colour(message.topic());
             out.extend_from_slice(colour.render().to_string().as_bytes());
@@ -82,19 +79,6 @@ impl Look {
             out.push(b'\n');
         }
     }
-}
-
-/// Makes visible what a terminal would obey. What is no UTF-8 becomes a replacement character.
-fn escape(bytes: &[u8]) -> Vec<u8> {
-    let mut text = String::with_capacity(bytes.len());
-    for char in String::from_utf8_lossy(bytes).chars() {
-        match char {
-            '\n' | '\t' => text.push(char),
-            char if char.is_control() => text.extend(char.escape_default()),
-            char => text.push(char),
-        }
-    }
-    text.into_bytes()
 }
 
 /// Returns a colour that is the same for the same topic.
@@ -110,14 +94,4 @@ fn colour(topic: &str) -> Colour {
     let sum =
         topic.bytes().fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
     Colour::new().fg_color(COLOURS.get(sum % COLOURS.len()).copied().map(Into::into))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_terminal_obeys_no_payload() {
-        assert_eq!(escape(b"a\tb\n\x1b[2J\x07\xff"), "a\tb\n\\u{1b}[2J\\u{7}\u{fffd}".as_bytes());
-    }
 }
