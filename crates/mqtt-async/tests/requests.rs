@@ -4,8 +4,8 @@ mod common;
 
 use common::bench::{Bench, PRESENT, VERSIONS, config, lasting};
 use common::pipe::Shape;
-use common::streams::{reconnect, subscribed, unsubscribed};
-use mqtt_async::{QoS, Resubscribe, Version};
+use common::streams::{filter, reconnect, subscribed, unsubscribed};
+use mqtt_async::{Event, QoS, ReasonCode, Resubscribe, Subscribe, Version};
 
 /// Whether the server sends back what is published to it.
 fn has(bench: &mut Bench, filter: &str) -> bool {
@@ -92,6 +92,25 @@ fn a_late_answer_to_what_was_unsubscribed_from_is_no_subscription() {
     bench.settle();
     reconnect(&mut bench);
     assert_eq!(subscribed(&bench, "a"), 1);
+}
+
+#[test]
+fn of_a_filter_that_stands_twice_in_a_subscribe_the_later_one_counts() {
+    for version in PRESENT {
+        let mut bench = Bench::connected(lasting(version));
+        let client = bench.client().clone();
+        let mut twice = Subscribe::new(filter("a"), QoS::AtMostOnce);
+        twice.subscriptions.extend(Subscribe::new(filter("a"), QoS::ExactlyOnce).subscriptions);
+        bench.done(client.subscribe_with(twice).unwrap()).unwrap();
+        bench.server.script(|script| script.forget = true);
+        let mut events = client.events();
+        reconnect(&mut bench);
+        let renewed = std::iter::from_fn(|| events.try_next()).find_map(|event| match event {
+            Event::Resubscribed { results } => Some(results),
+            _ => None,
+        });
+        assert_eq!(*renewed.unwrap(), [(filter("a"), ReasonCode::GRANTED_QOS_2)], "{version}");
+    }
 }
 
 /// The server has no Subscription Identifiers, and the first SUBSCRIBE of a stream was made before that is

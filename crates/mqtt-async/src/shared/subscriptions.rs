@@ -144,10 +144,11 @@ impl Subscriptions {
         }
         for request in self.requests.values_mut() {
             if let Request::Subscribe(asked) | Request::Renew(asked) = &mut **request {
-                let known = &asked.unwanted;
-                let new = |it: &&TopicFilter| filters.contains(*it) && !known.contains(*it);
-                let new: Vec<_> = asked.filters().filter(new).cloned().collect();
-                asked.unwanted.extend(new);
+                for filter in filters {
+                    if !asked.unwanted.contains(filter) && asked.filters().any(|it| it == filter) {
+                        asked.unwanted.push(filter.clone());
+                    }
+                }
             }
         }
         for subscribe in &mut self.to_renew {
@@ -168,8 +169,8 @@ impl Subscriptions {
         };
         let Asked { subscribe, unwanted } = asked;
         let granted = |it: &&TopicFilter| {
-            let at = subscribe.subscriptions.iter().position(|other| other.filter == **it);
-            at.and_then(|at| reasons.get(at)).is_some_and(|reason| !reason.is_error())
+            let mut answers = subscribe.subscriptions.iter().zip(reasons);
+            answers.any(|(other, reason)| other.filter == **it && !reason.is_error())
         };
         let late = unwanted.iter().filter(granted).filter(|it| self.is_left_alone(it, token));
         let late = late.cloned().collect();
@@ -332,7 +333,8 @@ impl Subscriptions {
 
     fn keep(&mut self, mut kept: Kept) {
         let known = self.kept.get(&kept.subscription.filter);
-        if known.is_some_and(|known| known.token >= kept.token) {
+        // Of a filter that stands twice in a SUBSCRIBE, the server has the later one: MQTT 5.0 section 3.8.4.
+        if known.is_some_and(|known| known.token > kept.token) {
             return;
         }
         kept.place = known.map_or(self.next, |known| known.place);
