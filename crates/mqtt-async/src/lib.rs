@@ -91,11 +91,12 @@ pub use async_tungstenite::tungstenite::http;
 #[cfg(feature = "tls")]
 pub use futures_rustls::rustls;
 pub use mqtt_proto::{
-    AckProperties, Bounds, ClientConfig, CloseReason, ConnAck, Connect, Disconnect, EncodeError,
-    Failure, PeerError, Properties, Property, Publish, PublishFields, PublishPacket,
-    PublishProperties, QoS, ReasonCode, RecordError, RetainHandling, Subscribe,
-    Subscription as FilterSubscription, SubscriptionOptions, Text, TextError, Timeout, TopicError,
-    TopicFilter, TopicName, Unsubscribe, Version, Will,
+    AckProperties, Bounds, ClientConfig, CloseReason, ConnAck, Connect, DecodeCause, DecodeError,
+    Disconnect, EncodeError, Failure, PacketId, PacketType, PeerError, Properties, Property,
+    Publish, PublishFields, PublishPacket, PublishProperties, QoS, ReasonCode, RecordError,
+    RetainHandling, Subscribe, Subscription as FilterSubscription, SubscriptionOptions, Text,
+    TextError, Timeout, TopicAliases, TopicError, TopicFilter, TopicName, Unsubscribe,
+    UserProperties, Version, Will,
 };
 
 pub use crate::auth::Authenticator;

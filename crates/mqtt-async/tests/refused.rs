@@ -10,9 +10,8 @@ use common::bench::{Bench, VERSIONS, config, lasting};
 use common::pipe::Shape;
 use common::server::{Greeting, Seen};
 use mqtt_async::{
-    Client, Config, Error, Event, Phase, QoS, ReasonCode, Timeout, TokenError, Version,
+    Client, Config, Error, Event, PacketType, Phase, QoS, ReasonCode, Timeout, TokenError, Version,
 };
-use mqtt_proto::PacketType;
 
 fn once(version: Version) -> Config {
     let mut config = config(version);
@@ -47,8 +46,7 @@ fn connack_with_each_refusal_code() {
         R::BAD_USER_NAME_OR_PASSWORD,
         R::NOT_AUTHORIZED,
     ];
-    let is_refusal =
-        |reason: &R| reason.is_error() && reason.is_valid_in(mqtt_proto::PacketType::ConnAck);
+    let is_refusal = |reason: &R| reason.is_error() && reason.is_valid_in(PacketType::ConnAck);
     let v5: Vec<_> = (0x80..=0xFF).map(R::new).filter(is_refusal).collect();
     assert_eq!(v5.len(), 21);
     for version in VERSIONS {

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mqtt_async::{
-    Backoff, Config, Inbound, Offline, OutboundOverflow, Overflow, Publish, QoS, Redirects,
-    Resubscribe, TopicName, Version,
+    Backoff, Config, Inbound, Offline, OutboundOverflow, Overflow, PacketId, Publish, QoS,
+    Redirects, Resubscribe, TopicName, Version,
 };
-use mqtt_proto::PacketId;
 
 use crate::oracle::payload;
 use crate::random::Random;
