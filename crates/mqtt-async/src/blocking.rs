@@ -195,7 +195,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// See [`PublishError`]; `Full` and `Closed` give the message back.
+    /// See [`PublishError`]; `Full`, `Offline` and `Closed` give the message back.
     pub fn publish(
         &self,
         topic: impl IntoTopicName,
@@ -210,7 +210,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// See [`PublishError`]; `Full` and `Closed` give the message back.
+    /// See [`PublishError`]; `Full`, `Offline` and `Closed` give the message back.
     pub fn send(&self, publish: Publish) -> Result<Token<Publishing>, PublishError> {
         self.client.send(publish).map(Token::new)
     }
@@ -230,7 +230,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// See [`PublishError`], but never `Full`; `Closed` gives the message back.
+    /// See [`PublishError`], but never `Full`; `Offline` and `Closed` give the message back.
     pub fn publish_wait(
         &self,
         topic: impl IntoTopicName,
@@ -245,7 +245,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// See [`PublishError`], but never `Full`; `Closed` gives the message back.
+    /// See [`PublishError`], but never `Full`; `Offline` and `Closed` give the message back.
     pub fn send_wait(&self, publish: Publish) -> Result<Token<Publishing>, PublishError> {
         block_on(self.client.send_wait(publish)).map(Token::new)
     }
