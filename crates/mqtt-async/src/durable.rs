@@ -29,6 +29,7 @@ pub struct Recovered {
 /// It fails when the client ends before that: then the store has failed, or the driver was dropped. It is
 /// cancel-safe.
 #[derive(Debug)]
+#[must_use = "a future does nothing unless it is awaited"]
 pub struct Stored {
     watch: Watch,
     upto: StoreSeq,

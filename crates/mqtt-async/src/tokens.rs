@@ -250,6 +250,7 @@ watching_token! {
     ///
     /// It waits over failed attempts: [`Status::last_error`](crate::Status::last_error) says why they
     /// fail. It fails when the client ends. It is cancel-safe.
+    #[must_use = "a future does nothing unless it is awaited"]
     Connecting, Result<Connected, TokenError>, |state: &State| match (&state.connected, &state.end) {
         (Some(connected), _) => Some(Ok(connected.clone())),
         (None, Some(end)) => Some(Err(end.token_error())),
@@ -261,6 +262,7 @@ watching_token! {
     /// Resolves when there is room for another message after [`PublishError::Full`](crate::PublishError::Full).
     ///
     /// It fails when the client ends. It reserves nothing, so another task may be faster, and it is cancel-safe.
+    #[must_use = "a future does nothing unless it is awaited"]
     Ready, Result<(), TokenError>, |state: &State| match &state.end {
         Some(end) => Some(Err(end.token_error())),
         None => (!state.full).then_some(Ok(())),

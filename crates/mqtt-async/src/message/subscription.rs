@@ -58,6 +58,7 @@ use crate::tokens::{Granted, Watch};
 /// stream for them, and then go to `messages`; call [`listen`](crate::Client::listen) before the driver is
 /// polled, and none does.
 #[derive(Debug)]
+#[must_use = "dropping it unsubscribes"]
 pub struct Subscription {
     handle: Handle,
     stream: u64,
@@ -175,6 +176,7 @@ impl Drop for Subscription {
 /// It is [`TokenError::Rejected`] if the server refused one filter or more, which ends the stream. It is
 /// cancel-safe: dropping it changes nothing.
 #[derive(Debug)]
+#[must_use = "a future does nothing unless it is awaited"]
 pub struct Listening {
     watch: Watch,
     stream: u64,
