@@ -18,13 +18,21 @@ pub async fn accept<Io>(io: Io, requests: Requests) -> Ws<Io>
 where
     Io: AsyncRead + AsyncWrite + Unpin,
 {
+    try_accept(io, requests).await.unwrap()
+}
+
+/// The same with a client that may go away.
+pub async fn try_accept<Io>(io: Io, requests: Requests) -> Result<Ws<Io>, WsError>
+where
+    Io: AsyncRead + AsyncWrite + Unpin,
+{
     #[allow(clippy::result_large_err, reason = "the signature of the callback")]
     let callback = move |request: &Request, mut response: Response| {
         requests.lock().unwrap().push(request.clone());
         response.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("mqtt"));
         Ok(response)
     };
-    accept_hdr_async(io, callback).await.unwrap()
+    accept_hdr_async(io, callback).await
 }
 
 pub type Requests = Arc<Mutex<Vec<Request>>>;

@@ -1,5 +1,5 @@
-//! The futures of connectors: the driver drops them when they take too long, when the client is closed, and when
-//! it is dropped itself.
+//! The driver drops the futures of connectors when they take too long, when the client is closed, and when it is
+//! dropped itself.
 
 use std::convert::Infallible;
 use std::future::{Future, Ready};
@@ -7,10 +7,9 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
-use futures_lite::AsyncReadExt;
-use mqtt_async::{Client, Connector, Phase, Progress, QoS, Tcp, Version};
+use mqtt_async::{Client, Connector, Phase, Progress, QoS, Version};
 
 use crate::common::bench::{Bench, Dial, lasting};
 use crate::common::pipe::{Pipe, Shape};
@@ -104,38 +103,4 @@ fn the_driver_drops_one_and_goes_on_with_the_next() {
             assert_eq!(Arc::strong_count(&alive), 1, "{end}: a future is left");
         }
     }
-}
-
-#[test]
-fn that_of_tcp_may_be_dropped_after_any_number_of_polls() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let mut tcp = Tcp::new("127.0.0.1", port);
-    for polls in 0..10 {
-        let mut connecting = Box::pin(tcp.connect(&Progress::default()));
-        let mut cx = Context::from_waker(Waker::noop());
-        for _ in 0..polls {
-            if connecting.as_mut().poll(&mut cx).is_ready() {
-                break;
-            }
-            std::thread::yield_now();
-        }
-        drop(connecting);
-    }
-    // It works as on the first day, and what was given up is closed.
-    let stream = async_io::block_on(tcp.connect(&Progress::default())).unwrap();
-    let local = stream.get_ref().local_addr();
-    let mut closed = 0;
-    listener.set_nonblocking(true).unwrap();
-    while let Ok((accepted, peer)) = listener.accept() {
-        if local.as_ref().is_ok_and(|local| *local == peer) {
-            break;
-        }
-        let mut accepted = async_io::Async::new(accepted).unwrap();
-        let mut rest = Vec::new();
-        let read = async_io::block_on(accepted.read_to_end(&mut rest));
-        assert!(read.is_err() || rest.is_empty());
-        closed += 1;
-    }
-    assert!(closed <= 10);
 }

@@ -5,10 +5,13 @@
 
 #![allow(unreachable_pub, reason = "nothing here is for anybody else")]
 
+#[path = "../common/certificates.rs"]
+mod certificates;
 #[path = "../common/mod.rs"]
 mod common;
 mod connectors;
 mod sources;
+mod transports;
 
 use std::collections::BTreeSet;
 use std::future::Future;

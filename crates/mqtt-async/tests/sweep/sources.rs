@@ -41,8 +41,9 @@ fn futures_in(text: &str, exported: &BTreeSet<&str>) -> Vec<Found> {
     for call in ["\nrequest_token! {", "\nwatching_token! {"] {
         for (at, _) in text.match_indices(call) {
             let body = &text[at + call.len()..];
-            let line =
-                body.lines().map(str::trim).find(|it| !it.is_empty() && !it.starts_with("//"));
+            let is_head =
+                |it: &&str| !it.is_empty() && !it.starts_with("//") && !it.starts_with("#[");
+            let line = body.lines().map(str::trim).find(is_head);
             let name = word(line.unwrap());
             let place = body.find(&format!("\n    {name}")).unwrap();
             found.push(Found { name: name.into(), docs: docs_before(&body[..place]) });
