@@ -41,8 +41,9 @@ pub struct Outbound {
 /// are sent without an answer as may be held, so that one waits beside them, and whatever size these have.
 ///
 /// The policies that drop rule [`publish`](crate::Client::publish) and [`send`](crate::Client::send) as well as
-/// the ways that wait, which then never have to. Requests are not messages in this sense: they have
-/// [bounds of their own](crate::Requests), and wait.
+/// the ways that wait, which then never have to. How a [request](crate::Client::request) is made they do not rule:
+/// it has [bounds of its own](crate::Requests). Its message then waits in line as others do, and if it is dropped
+/// there, the request ends with [`NotDelivered`](crate::RequestError::NotDelivered).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OutboundOverflow {
