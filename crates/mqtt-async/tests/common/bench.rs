@@ -72,6 +72,10 @@ impl Flag {
     pub fn take(&self) -> bool {
         self.0.swap(false, Ordering::SeqCst)
     }
+
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
 }
 
 impl Wake for Flag {

@@ -9,15 +9,18 @@ use std::time::Duration;
 use futures_lite::Stream;
 use mqtt_async::{
     Client, CommandError, Config, Event, Events, Inbound, Message, Messages, OutboundOverflow,
-    Overflow, Phase, PublishError, Publishing, QoS, Ready, ReasonCode, Resubscribe, StatusChanges,
-    Subscribe, Subscribing, Subscription, TopicFilter, TopicName, Unsubscribing, Version,
+    Overflow, Phase, Publish, PublishError, Publishing, QoS, Ready, ReasonCode, Resubscribe,
+    StatusChanges, Subscribe, Subscribing, Subscription, TopicFilter, TopicName, Unsubscribing,
+    Version,
 };
 
+use crate::calls::{Calling, is_for_responses};
 use crate::habits::{self, FILTERS, Payloads};
 use crate::oracle::{Check, Fault, Oracle, ensure, waits_offline};
 use crate::random::Random;
 use crate::sleeper::Sleeper;
 use crate::tally::Tally;
+use crate::waits::Line;
 
 pub struct Waiting {
     pub number: u64,
@@ -47,6 +50,9 @@ pub struct App {
     pub streams: Vec<Listening>,
     pub tokens: Vec<Waiting>,
     pub requests: Vec<(String, Request, Sleeper)>,
+    /// Messages that wait for room, in the order in which they were made.
+    pub line: Vec<Line>,
+    pub calls: Vec<Calling>,
     pub held: Vec<(u64, Message)>,
     pub ready: Option<(Ready, Sleeper)>,
     pub events: Option<(Events, Sleeper)>,
@@ -83,6 +89,8 @@ impl App {
             streams: Vec::new(),
             tokens: Vec::new(),
             requests: Vec::new(),
+            line: Vec::new(),
+            calls: Vec::new(),
             held: Vec::new(),
             ready: None,
             events: Some((client.events(), Sleeper::default())),
@@ -129,19 +137,8 @@ impl App {
         let expires = seconds.map(|seconds| now + Duration::from_secs(seconds.into()));
         match client.send(publish) {
             Ok(token) => {
-                self.tally.published += 1;
-                oracle.accepted(number, &facts, expires);
-                if random.chance(20) {
-                    oracle.detached(number);
-                } else {
-                    let received = random.chance(30);
-                    self.tokens.push(Waiting {
-                        number,
-                        token,
-                        sleeper: Sleeper::default(),
-                        received,
-                    });
-                }
+                self.accepted(number, &facts, expires, token, random, oracle);
+                Ok(())
             }
             Err(PublishError::Full(back)) => {
                 self.tally.full += 1;
@@ -153,21 +150,57 @@ impl App {
                 if self.ready.is_none() {
                     self.ready = Some((client.ready(), Sleeper::default()));
                 }
+                Ok(())
             }
-            Err(PublishError::Offline(back)) => {
+            Err(error) => self.refused(number, &facts, error, oracle),
+        }
+    }
+
+    /// The client has taken a message.
+    pub fn accepted(
+        &mut self,
+        number: u64,
+        facts: &Publish,
+        expires: Option<Duration>,
+        token: Publishing,
+        random: &mut Random,
+        oracle: &mut Oracle,
+    ) {
+        self.tally.published += 1;
+        oracle.accepted(number, facts, expires);
+        if random.chance(20) {
+            oracle.detached(number);
+            return;
+        }
+        let (sleeper, received) = (Sleeper::default(), random.chance(30));
+        self.tokens.push(Waiting { number, token, sleeper, received });
+    }
+
+    /// The client has not taken a message, and that is not for want of room.
+    pub fn refused(
+        &self,
+        number: u64,
+        facts: &Publish,
+        error: PublishError,
+        oracle: &Oracle,
+    ) -> Check {
+        match error {
+            PublishError::Offline(back) => {
                 let waits = waits_offline(oracle.outbound.offline, facts.qos);
-                let offline = client.status().connected.is_none() && *back == facts;
+                let connected =
+                    self.client.as_ref().is_some_and(|it| it.status().connected.is_some());
+                let offline = !connected && *back == *facts;
                 ensure!(offline && !waits, "what_may_not_wait_is_handed_back", "{number}");
             }
-            Err(PublishError::Closed(back)) => {
+            PublishError::Closed(back) => {
                 let ended =
                     oracle.ends.closed || oracle.ends.driver_dropped || oracle.ends.driver_failed;
-                ensure!(ended && *back == facts, "commands_work", "{number} was refused");
+                ensure!(ended && *back == *facts, "commands_work", "{number} was refused");
             }
-            Err(PublishError::TooLarge { size, limit }) => {
+            PublishError::TooLarge { size, limit } => {
                 ensure!(size > limit as usize, "commands_work", "{size} {limit}");
             }
-            Err(error) => {
+            error => {
                 return Err(Fault { rule: "commands_work", detail: format!("{error:?}") });
             }
         }
@@ -306,6 +339,13 @@ impl App {
             let topic = message.topic_name().expect("it has a topic");
             let belongs = listening.filter.matches(&topic);
             ensure!(belongs, "a_stream_has_its_messages", "{topic:?} {:?}", listening.filter);
+        }
+        if is_for_responses(message.topic()) {
+            // It came too late, or to a filter for everything.
+            if self.manual {
+                message.ack();
+            }
+            return Ok(true);
         }
         self.tally.taken += 1;
         // At QoS 1 what a policy has dropped comes again if its acknowledgement was lost; and what one stream

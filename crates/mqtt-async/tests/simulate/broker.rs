@@ -11,6 +11,7 @@ use mqtt_proto::{
     Server, ServerConfig, Session, Text, Token, TxBuf,
 };
 
+use crate::calls::Asked;
 use crate::habits::REFERENCES;
 use crate::net;
 use crate::oracle::{Check, Fault, Oracle, ensure};
@@ -68,6 +69,9 @@ pub struct Broker {
     /// What is subscribed to, with the Subscription Identifier.
     pub table: BTreeMap<String, Option<u32>>,
     tokens: BTreeMap<Token, u64>,
+    /// Requests that have no response yet, and responses that are on their way, at QoS 1 and 2.
+    asked: Vec<Asked>,
+    responses: BTreeMap<Token, u64>,
     /// The session is to be lost before the next connection.
     pub forget: bool,
     pub calm: bool,
@@ -121,6 +125,8 @@ impl Broker {
             requests: Vec::new(),
             table: BTreeMap::new(),
             tokens: BTreeMap::new(),
+            asked: Vec::new(),
+            responses: BTreeMap::new(),
             forget: false,
             calm: false,
             loud: false,
@@ -210,7 +216,10 @@ impl Broker {
 
     pub fn is_idle(&self) -> bool {
         let stats = self.session.stats();
-        self.session.is_idle() && stats.queued + stats.in_flight == 0 && self.todo.is_empty()
+        self.session.is_idle()
+            && stats.queued + stats.in_flight == 0
+            && self.todo.is_empty()
+            && self.asked.is_empty()
     }
 
     // ---- what the broker decides ----
@@ -303,6 +312,8 @@ impl Broker {
         self.table.clear();
         self.todo.clear();
         self.tokens.clear();
+        self.asked.clear();
+        self.responses.clear();
         let resends = self.resends || (!self.version.is_v5() && !clean);
         oracle.session_lost(resends);
     }
@@ -318,20 +329,54 @@ impl Broker {
         if !self.record.known {
             return false;
         }
-        for (filter, identifier) in &self.table {
-            let filter = TopicFilter::new(filter.as_str()).expect("it came in");
-            if let Some(identifier) = identifier
-                && filter.matches(&publish.topic)
-            {
-                publish.properties.edit().subscription_identifiers.push(*identifier);
-            }
-        }
+        self.match_filters(&mut publish);
         let token = self.session.publish(publish.clone(), instant(now)).ok();
         if let Some(token) = token {
             oracle.sent(number, &publish);
             self.tokens.insert(token, number);
         }
         token.is_some()
+    }
+
+    /// Adds the identifiers of the filters that match; tells whether any filter does.
+    fn match_filters(&self, publish: &mut Publish) -> bool {
+        let mut any = false;
+        for (filter, identifier) in &self.table {
+            let filter = TopicFilter::new(filter.as_str()).expect("it came in");
+            if !filter.matches(&publish.topic) {
+                continue;
+            }
+            any = true;
+            if let Some(identifier) = identifier {
+                publish.properties.edit().subscription_identifiers.push(*identifier);
+            }
+        }
+        any
+    }
+
+    /// Responds to one of the requests, if somebody has subscribed to the responses.
+    pub fn respond(
+        &mut self,
+        now: Duration,
+        random: &mut Random,
+        oracle: &mut Oracle,
+    ) -> Result<bool, Fault> {
+        if self.asked.is_empty() {
+            return Ok(false);
+        }
+        let asked = self.asked.remove(random.index(self.asked.len()));
+        let number = asked.number;
+        let qos = random.pick(&[QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce]);
+        let mut response = asked.response(qos);
+        if self.match_filters(&mut response)
+            && let Ok(token) = self.session.publish(response, instant(now))
+        {
+            oracle.calls.answered(number)?;
+            if qos != QoS::AtMostOnce {
+                self.responses.insert(token, number);
+            }
+        }
+        Ok(true)
     }
 
     /// Answers one of the messages that wait.
@@ -411,7 +456,15 @@ impl Broker {
             match event {
                 Event::Message(message) => {
                     self.record.confirmed = true;
-                    let number = oracle.arrived(&message.publish)?;
+                    let number = match Asked::read(&message.publish)? {
+                        Some(asked) => {
+                            let number = asked.number;
+                            oracle.calls.arrived(number)?;
+                            self.asked.push(asked);
+                            number
+                        }
+                        None => oracle.arrived(&message.publish)?,
+                    };
                     if message.publish.qos() == QoS::AtMostOnce {
                         continue;
                     }
@@ -449,9 +502,13 @@ impl Broker {
                         // QoS 0 has only been handed to the output buffer.
                         self.record.confirmed |= qos != QoS::AtMostOnce;
                         oracle.server_told(number, may_drop(&topic))?;
+                    } else if let Some(number) = self.responses.remove(&token) {
+                        self.record.confirmed = true;
+                        oracle.calls.told(number, now)?;
                     }
                 }
                 Event::Failed { token, .. } => {
+                    self.responses.remove(&token);
                     if let Some(number) = self.tokens.remove(&token) {
                         oracle.server_failed(number)?;
                     }

@@ -89,6 +89,8 @@ pub fn config(version: Version, random: &mut Random) -> Config {
         Offline::Acknowledged,
         Offline::None,
     ]);
+    config.requests.outstanding = random.pick(&[1, 5, 1024, 1024]);
+    config.requests.in_topic = random.chance(30);
     config.inbound = inbound(random);
     config.manual_ack = random.chance(40);
     config.copy_up_to = random.pick(&[0, 100, 1024]);

@@ -12,7 +12,7 @@
 //! say `Pending` for no reason, buffer, stall, and break at any byte; attempts fail, hang and are refused;
 //! the server forgets sessions, refuses messages and filters, ends connections, and sends the client to
 //! other servers; policies drop what cannot be sent or is not taken; the application
-//! publishes, cancels, listens, drops tokens and streams, takes messages late, acknowledges them in any
+//! publishes, waits for room, asks, cancels, listens, drops tokens and streams, takes messages late, acknowledges them in any
 //! order or never. It may end the client at any time, in each of the ways that there are. Then the faults
 //! stop, and everything has to come to rest.
 //!
@@ -21,7 +21,8 @@
 //! hide that nobody was woken.
 //!
 //! - `world` has the clock, the dice and the driver, `ending` the ways in which a client ends; `app` is the
-//!   application, with its `habits`, `sleeper` how it waits, `broker` the server; `dial` has the connector,
+//!   application, with its `habits`, `waits` and `calls` its messages that wait for room and its requests,
+//!   `sleeper` how it waits, `broker` the server; `dial` has the connector,
 //!   `net` the transport and the timer; `tally` counts.
 //! - `checks` is what has to hold for the application, `oracle` the ledger of messages. They know what the
 //!   applications did and were told, and nothing of the client. Each of their rules has a name.
@@ -36,6 +37,7 @@ mod common;
 
 mod app;
 mod broker;
+mod calls;
 mod checks;
 mod dial;
 mod ending;
@@ -46,6 +48,7 @@ mod oracle;
 mod random;
 mod sleeper;
 mod tally;
+mod waits;
 mod world;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

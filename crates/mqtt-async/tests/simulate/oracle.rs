@@ -12,6 +12,8 @@ use mqtt_async::{
     TokenError,
 };
 
+use crate::calls::Calls;
+
 /// A rule that was broken.
 #[derive(Debug)]
 pub struct Fault {
@@ -80,6 +82,8 @@ enum End {
 #[derive(Debug)]
 struct Outgoing {
     content: Content,
+    /// The first one that the client took has 1.
+    place: usize,
     expires: Option<Duration>,
     end: End,
     /// Whether the server lost its session since.
@@ -125,7 +129,7 @@ pub struct Oracle {
     pub outbound: Outbound,
     /// The last message of the client that its server had for the first time; by topic, where messages take
     /// the places of others.
-    last_first: BTreeMap<String, u64>,
+    last_first: BTreeMap<String, usize>,
     /// How many tokens have said that a policy dropped the message.
     dropped_unsent: usize,
     /// The last one that a stream had for the first time, by stream, topic and QoS.
@@ -136,6 +140,7 @@ pub struct Oracle {
     unanswered: usize,
     detached: usize,
     pub ends: Endings,
+    pub calls: Calls,
 }
 
 /// Tells whether a policy can have dropped a message for that reason.
@@ -175,6 +180,7 @@ impl Oracle {
     pub fn accepted(&mut self, number: u64, publish: &Publish, expires: Option<Duration>) {
         let entry = Outgoing {
             content: Content::of(publish),
+            place: self.outgoing.len() + 1,
             expires,
             end: End::Open,
             lost: false,
@@ -209,8 +215,9 @@ impl Oracle {
             entry.seen = true;
             let line = if replaces { packet.topic() } else { "" };
             let last = self.last_first.entry(line.to_owned()).or_default();
-            ensure!(number > *last, "first_deliveries_in_order", "{number} after {last}");
-            *last = number;
+            let place = self.outgoing.get(&number).map_or(0, |entry| entry.place);
+            ensure!(place > *last, "first_deliveries_in_order", "{number}: {place} after {last}");
+            *last = place;
         }
         Ok(number)
     }
@@ -234,6 +241,7 @@ impl Oracle {
 
     /// The server has no session any more; whether the client sends all of it again.
     pub fn session_lost(&mut self, resends: bool) {
+        self.calls.session_lost();
         for entry in self.outgoing.values_mut() {
             entry.lost = true;
             if resends {
@@ -253,10 +261,14 @@ impl Oracle {
         now: Duration,
     ) -> Check {
         let (ends, outbound) = (self.ends, self.outbound);
-        let newest = self.outgoing.values().rev();
-        let mut later = newest.zip(self.outgoing.keys().rev()).take_while(|(_, it)| **it > number);
-        let topic = self.outgoing.get(&number).map(|entry| &entry.content.topic);
-        let followed = later.any(|(entry, _)| Some(&entry.content.topic) == topic);
+        let dropped = matches!(result, Err(TokenError::Dropped(_)));
+        let known = self.outgoing.get(&number).filter(|_| dropped);
+        let followed = known.is_some_and(|it| {
+            let follows = |other: &Outgoing| {
+                other.place > it.place && other.content.topic == it.content.topic
+            };
+            self.outgoing.values().any(follows)
+        });
         let entry = self.outgoing(number)?;
         ensure!(entry.end == End::Open, "every_token_ends_once", "{number} {entry:?} {result:?}");
         entry.end = End::Resolved;
@@ -325,13 +337,18 @@ impl Oracle {
         }
     }
 
-    /// A message is reported as never sent.
-    pub fn unsent(&mut self, publish: &Publish) -> Check {
+    /// A message has no token at all.
+    pub fn unseen(&mut self) {
+        self.detached += 1;
+    }
+
+    /// A message is reported as never sent; returns its place.
+    pub fn unsent(&mut self, publish: &Publish) -> Result<usize, Fault> {
         let number = number_of(&publish.payload)?;
         let entry = self.outgoing(number)?;
         let unsent = entry.deliveries == 0 && Content::of(publish) == entry.content;
         ensure!(unsent, "what_is_unsent_was_not_sent", "{number} {entry:?}");
-        Ok(())
+        Ok(entry.place)
     }
 
     /// The client says how many messages its policies have dropped.

@@ -16,6 +16,11 @@ pub struct Sleeper {
 }
 
 impl Sleeper {
+    /// Whether it is to be polled.
+    pub fn is_awake(&self) -> bool {
+        !self.asleep || self.flag.is_set()
+    }
+
     /// Polls, unless it would be for no reason. Now and then another task takes over.
     pub fn poll<T>(
         &mut self,

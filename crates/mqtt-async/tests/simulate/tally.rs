@@ -10,7 +10,10 @@ pub struct Tally {
     pub published: u64,
     pub resolved: u64,
     pub full: u64,
+    pub waited: u64,
     pub cancelled: u64,
+    pub calls: u64,
+    pub answers: u64,
     pub sent: u64,
     pub taken: u64,
     pub streams: u64,
@@ -27,7 +30,10 @@ impl std::ops::AddAssign for Tally {
         self.published += other.published;
         self.resolved += other.resolved;
         self.full += other.full;
+        self.waited += other.waited;
         self.cancelled += other.cancelled;
+        self.calls += other.calls;
+        self.answers += other.answers;
         self.sent += other.sent;
         self.taken += other.taken;
         self.streams += other.streams;

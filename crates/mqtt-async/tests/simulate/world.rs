@@ -2,12 +2,14 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use mqtt_async::{Client, Error, Version};
+use mqtt_async::{Client, Error, Phase, TokenError, Version};
 
 use crate::app::App;
 use crate::broker::Broker;
@@ -28,6 +30,8 @@ enum Step {
     Driver,
     Server,
     Publish,
+    Wait,
+    Call,
     Request,
     Listen,
     DropStream,
@@ -38,6 +42,7 @@ enum Step {
     Cancel,
     Send,
     Answer,
+    Respond,
     Grant,
     Nudge,
     Tick,
@@ -49,10 +54,12 @@ enum Step {
 }
 
 /// Each step with its weight, and the factors that a run may give it.
-const STEPS: [(Step, u64, &[u64]); 21] = [
+const STEPS: [(Step, u64, &[u64]); 24] = [
     (Step::Driver, 80, &[1, 2, 4]),
     (Step::Server, 80, &[1, 2, 4]),
     (Step::Publish, 12, &[0, 1, 1, 4]),
+    (Step::Wait, 6, &[0, 0, 1, 4]),
+    (Step::Call, 4, &[0, 0, 1, 3]),
     (Step::Request, 2, &[0, 1, 3]),
     (Step::Listen, 2, &[0, 1, 3]),
     (Step::DropStream, 1, &[0, 1, 3]),
@@ -63,6 +70,7 @@ const STEPS: [(Step, u64, &[u64]); 21] = [
     (Step::Cancel, 1, &[0, 1]),
     (Step::Send, 12, &[0, 1, 1, 4]),
     (Step::Answer, 20, &[0, 1, 3]),
+    (Step::Respond, 6, &[0, 1, 3]),
     (Step::Grant, 6, &[0, 1, 3]),
     (Step::Nudge, 30, &[1]),
     (Step::Tick, 8, &[0, 1, 1, 4]),
@@ -232,6 +240,16 @@ impl World {
                     self.next_number += 1;
                 }
             }
+            Step::Wait => {
+                for _ in 0..random.pick(&[1, 1, 5]) {
+                    self.app.send_wait(self.next_number, now, random);
+                    self.next_number += 1;
+                }
+            }
+            Step::Call => {
+                self.app.call(self.next_number, now, random, oracle);
+                self.next_number += 1;
+            }
             Step::Request => self.app.request(random)?,
             Step::Listen => self.app.listen(random)?,
             Step::DropStream => self.app.drop_stream(random),
@@ -243,8 +261,14 @@ impl World {
             }
             Step::Tokens => {
                 self.app.tokens(now, random, oracle)?;
+                self.app.waits(random, oracle)?;
+                self.app.answers(now, random, oracle)?;
             }
-            Step::DropToken => self.app.drop_token(random, oracle),
+            Step::DropToken => {
+                self.app.drop_token(random, oracle);
+                self.app.drop_call(random);
+                self.app.give_up_waiting(random)?;
+            }
             Step::Cancel => self.app.cancel(random, oracle)?,
             Step::Send => {
                 for _ in 0..random.pick(&[1, 1, 5]) {
@@ -256,6 +280,9 @@ impl World {
             }
             Step::Answer => {
                 self.broker.answer(random, oracle);
+            }
+            Step::Respond => {
+                self.broker.respond(now, random, oracle)?;
             }
             Step::Grant => {
                 self.broker.grant(random)?;
@@ -303,6 +330,14 @@ impl World {
             self.oracle.ends.driver_failed = result.is_err();
             self.driver = None;
             self.result = Some(result);
+        }
+        // It says so before its last poll, if that has done much else.
+        let gone = self.app.client.as_ref().filter(|it| it.status().phase == Phase::Ended);
+        if let Some(client) = gone
+            && let Poll::Ready(Err(TokenError::Ended(_))) =
+                Pin::new(&mut client.connected()).poll(&mut Context::from_waker(Waker::noop()))
+        {
+            self.oracle.ends.driver_failed = true;
         }
         self.look_where_it_goes()?;
         let fresh = std::mem::take(&mut self.dials.borrow_mut().fresh);
@@ -416,13 +451,18 @@ impl World {
         any |= self.poll_driver(false)?;
         any |= self.serve(usize::MAX)?;
         let (random, oracle) = (&mut self.random, &mut self.oracle);
-        while self.broker.answer(random, oracle) || self.broker.grant(random)? {
+        while self.broker.answer(random, oracle)
+            || self.broker.respond(self.now, random, oracle)?
+            || self.broker.grant(random)?
+        {
             any = true;
         }
         while self.app.take(random, oracle)? || self.app.acknowledge(random, oracle) {
             any = true;
         }
         any |= self.app.tokens(self.now, random, oracle)?;
+        any |= self.app.waits(random, oracle)?;
+        any |= self.app.answers(self.now, random, oracle)?;
         any |= self.app.watch(random)?;
         any |= self.poll_ending();
         self.app.bounded(
@@ -444,7 +484,11 @@ impl World {
                 return Ok(());
             }
             if self.is_connected() {
-                return self.is_at_rest();
+                self.is_at_rest()?;
+                // A response may have been lost, or never made: that takes time.
+                if self.app.calls.is_empty() {
+                    return Ok(());
+                }
             }
             let Some(left) = self.next_deadline() else {
                 let detail = format!("no connection, and nobody wants one: {}", self.describe());
