@@ -159,6 +159,17 @@ impl Client {
     ///
     /// As [`subscribe`](Client::subscribe).
     ///
+    /// ```
+    /// # async fn example(client: mqtt_async::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use mqtt_async::{QoS, Subscribe, TopicFilter};
+    ///
+    /// let subscribe = Subscribe::new(TopicFilter::new("plant/+/temperature")?, QoS::AtLeastOnce)
+    ///     .and(TopicFilter::new("plant/+/alarm")?, QoS::ExactlyOnce);
+    /// let granted = client.subscribe_with(subscribe)?.await?;
+    /// println!("{:?}", granted.reasons);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`CommandError`].

@@ -35,7 +35,7 @@ impl Message {
         self.message.publish.topic()
     }
 
-    /// Returns the Topic Name as a handle, to publish to or to keep.
+    /// Returns the Topic Name as a handle, to publish to or to keep; it is there for every message that comes in.
     pub fn topic_name(&self) -> Option<TopicName> {
         self.message.publish.topic_name()
     }
@@ -75,7 +75,8 @@ impl Message {
         &self.message.publish
     }
 
-    /// Returns it as a message to be published; topic and payload share its memory.
+    /// Returns it as a message to be published; topic and payload share its memory. As with
+    /// [`topic_name`](Message::topic_name), there is one for every message that comes in.
     pub fn to_publish(&self) -> Option<Publish> {
         self.message.publish.to_publish()
     }

@@ -99,8 +99,7 @@ fn of_a_filter_that_stands_twice_in_a_subscribe_the_later_one_counts() {
     for version in PRESENT {
         let mut bench = Bench::connected(lasting(version));
         let client = bench.client().clone();
-        let mut twice = Subscribe::new(filter("a"), QoS::AtMostOnce);
-        twice.subscriptions.extend(Subscribe::new(filter("a"), QoS::ExactlyOnce).subscriptions);
+        let twice = Subscribe::new(filter("a"), QoS::AtMostOnce).and(filter("a"), QoS::ExactlyOnce);
         bench.done(client.subscribe_with(twice).unwrap()).unwrap();
         bench.server.script(|script| script.forget = true);
         let mut events = client.events();

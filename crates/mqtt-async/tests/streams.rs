@@ -162,13 +162,7 @@ fn a_filter_is_subscribed_to_once_and_unsubscribed_from_with_the_last() {
 fn a_stream_of_several_filters_shares_what_others_listen_to() {
     let mut bench = Bench::connected(config(Version::V5));
     let only = listen(&mut bench, "b");
-    let mut subscribe = Subscribe::new(filter("a"), QoS::ExactlyOnce);
-    for name in ["b", "c"] {
-        subscribe.subscriptions.push(mqtt_async::FilterSubscription {
-            filter: filter(name),
-            options: QoS::ExactlyOnce.into(),
-        });
-    }
+    let subscribe = two("a", "b").and(filter("c"), QoS::ExactlyOnce);
     let mut stream = bench.client().listen_with(subscribe, Inbound::default()).unwrap();
     assert_eq!(bench.done(stream.subscribed()).unwrap().reasons, [ReasonCode::GRANTED_QOS_2; 3]);
     assert_eq!(["a", "b", "c"].map(|name| subscribed(&bench, name)), [1; 3]);
@@ -211,9 +205,7 @@ fn a_lost_session_is_subscribed_anew_with_the_same_identifiers() {
 }
 
 fn two(one: &str, other: &str) -> Subscribe {
-    let mut subscribe = Subscribe::new(filter(one), QoS::ExactlyOnce);
-    subscribe.subscriptions.extend(Subscribe::new(filter(other), QoS::ExactlyOnce).subscriptions);
-    subscribe
+    Subscribe::new(filter(one), QoS::ExactlyOnce).and(filter(other), QoS::ExactlyOnce)
 }
 
 #[test]

@@ -71,7 +71,7 @@ impl Client {
         if limits.is_none_or(|limits| limits.wildcard_subscription_available)
             && let Some(marked) = marked(&subscribe)?
         {
-            subscribe.subscriptions.extend(Subscribe::new(marked, QoS::ExactlyOnce).subscriptions);
+            subscribe = subscribe.and(marked, QoS::ExactlyOnce);
         }
         Ok(Responder {
             client: self.clone(),

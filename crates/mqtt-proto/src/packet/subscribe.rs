@@ -26,6 +26,26 @@ impl Subscribe {
             ..Subscribe::default()
         }
     }
+
+    /// Adds another filter.
+    ///
+    /// ```
+    /// use mqtt_proto::{QoS, Subscribe, TopicFilter};
+    ///
+    /// let subscribe = Subscribe::new(TopicFilter::new("plant/+/temperature")?, QoS::AtLeastOnce)
+    ///     .and(TopicFilter::new("plant/+/alarm")?, QoS::ExactlyOnce);
+    /// assert_eq!(subscribe.subscriptions.len(), 2);
+    /// # Ok::<(), mqtt_proto::TopicError>(())
+    /// ```
+    #[must_use]
+    pub fn and(
+        mut self,
+        filter: TopicFilter,
+        options: impl Into<SubscriptionOptions>,
+    ) -> Subscribe {
+        self.subscriptions.push(Subscription { filter, options: options.into() });
+        self
+    }
 }
 
 /// One filter of a SUBSCRIBE, with its options.
@@ -104,6 +124,13 @@ impl Unsubscribe {
     /// Returns an UNSUBSCRIBE for one filter.
     pub fn new(filter: TopicFilter) -> Unsubscribe {
         Unsubscribe { filters: alloc::vec![filter], ..Unsubscribe::default() }
+    }
+
+    /// Adds another filter.
+    #[must_use]
+    pub fn and(mut self, filter: TopicFilter) -> Unsubscribe {
+        self.filters.push(filter);
+        self
     }
 }
 
