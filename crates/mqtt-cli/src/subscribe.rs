@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use mqtt_async::{
-    FilterSubscription, Inbound, Message, QoS, RetainHandling, Subscribe, Subscription,
+    FilterSubscription, Inbound, Message, Messages, QoS, RetainHandling, Subscribe, Subscription,
     SubscriptionOptions, TopicFilter, Version,
 };
 use smol::{Timer, future};
@@ -17,7 +17,8 @@ use crate::signal::Interrupts;
 
 /// Subscribes, and prints the messages.
 ///
-/// Ctrl-C ends it. If the connection is lost, it is made again.
+/// Ctrl-C ends it. If the connection is lost, it is made again. With --session, what was subscribed to before is printed
+/// as well.
 #[derive(Debug, clap::Args)]
 #[command(after_help = format!("In a FORMAT stand: {TEMPLATE_HELP}."))]
 pub(crate) struct Args {
@@ -69,7 +70,10 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let prepared = args.connection.prepare(config)?;
     // Before there is a connection, so that what waits in a session finds it. It is dropped behind the
     // goodbye: before, it would unsubscribe, and --session keeps what it has.
-    let mut messages = prepared.client.listen_with(subscribe, Inbound::default())?;
+    let mut messages = Incoming {
+        subscription: prepared.client.listen_with(subscribe, Inbound::default())?,
+        others: prepared.client.messages(),
+    };
     let Some(session) = interrupts.unless(prepared.connect()).await else { return Ok(()) };
     let session = session?;
     session.tell(args.connection.quiet);
@@ -86,6 +90,30 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         );
     }
     result.and(session.close(&mut interrupts).await)
+}
+
+/// What comes in.
+struct Incoming {
+    subscription: Subscription,
+    /// What a session has subscribed to before. Nobody else takes it, and then nothing would follow on it.
+    others: Messages,
+}
+
+impl Incoming {
+    fn try_next(&mut self) -> Option<Message> {
+        self.subscription.try_next().or_else(|| self.others.try_next())
+    }
+
+    /// Waits for the next message; `None` is the end of the subscription.
+    async fn next(&mut self) -> Option<Message> {
+        let others = async {
+            match self.others.next().await {
+                Some(message) => Some(message),
+                None => future::pending().await,
+            }
+        };
+        future::or(self.subscription.next(), others).await
+    }
 }
 
 impl Args {
@@ -115,9 +143,9 @@ impl Args {
         Ok(subscribe)
     }
 
-    async fn print(&self, messages: &mut Subscription) -> Result<(), Failure> {
+    async fn print(&self, messages: &mut Incoming) -> Result<(), Failure> {
         let look = self.look.look();
-        messages.subscribed().await?;
+        messages.subscription.subscribed().await?;
         // A time that is too far away does not come.
         let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let mut left = self.count.unwrap_or(u64::MAX);
@@ -131,7 +159,7 @@ impl Args {
             left -= 1;
         }
         output::print(&out)?;
-        match messages.error() {
+        match messages.subscription.error() {
             Some(error) => Err(error.into()),
             None => Ok(()),
         }
@@ -140,7 +168,7 @@ impl Args {
     /// Returns the next message; what was printed before is flushed if there is none yet.
     async fn next(
         &self,
-        messages: &mut Subscription,
+        messages: &mut Incoming,
         deadline: Option<Instant>,
         out: &mut Vec<u8>,
     ) -> Result<Option<Message>, Failure> {

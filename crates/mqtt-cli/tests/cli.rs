@@ -248,6 +248,32 @@ fn a_session_collects_messages_between_two_calls() {
 }
 
 #[test]
+fn a_session_goes_on_with_what_it_has_subscribed_to() {
+    // More than the server sends without an answer.
+    const COUNT: usize = 2000;
+    let world = World::new();
+    for version in ["5", "3.1.1"] {
+        let session = ["-V", version, "-i", version, "--session", "1h", "-q", "1"];
+        let before = world.run(&[&["sub", "-t", "a", "-W", "0"], &session[..]].concat());
+        assert_eq!(before.status.code(), Some(6), "{}", stderr(&before));
+        let publish = |topic| {
+            let publish = Publish::new(TopicName::new(topic).unwrap(), "x");
+            world.broker.publish(&publish.qos(QoS::AtLeastOnce));
+        };
+        (0..COUNT).for_each(|_| publish("a"));
+        let count = (COUNT + 1).to_string();
+        let sub = world.sub(&[&["-t", "b", "-v", "-C", &count], &session[..]].concat());
+        world.until(|stats| stats.subscriptions == 2);
+        publish("b");
+        let (code, printed) = end(sub);
+        assert_eq!(code, Some(0));
+        assert_eq!(printed.matches("a x\n").count(), COUNT);
+        assert_eq!(printed.matches("b x\n").count(), 1);
+        world.broker.remove_session(version);
+    }
+}
+
+#[test]
 fn messages_do_not_put_off_the_end_of_the_time() {
     let world = World::new();
     let mut sub = world.sub(&["-t", "a", "-W", "300ms"]);
