@@ -285,13 +285,14 @@ impl WebSocketArgs {
 /// Returns the content of the files in a folder that have certificates in PEM. Other files lie there as well, such as
 /// keys and lists of what was revoked.
 fn authorities(folder: &Path) -> Result<Vec<Vec<u8>>, Failure> {
-    let cannot =
-        |error: io::Error| Failure::usage(format_args!("--capath {}: {error}", folder.display()));
+    let cannot = |path: &Path, error: io::Error| {
+        Failure::usage(format_args!("--capath {}: {error}", path.display()))
+    };
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(cannot)? {
-        let path = entry.map_err(cannot)?.path();
+    for entry in fs::read_dir(folder).map_err(|error| cannot(folder, error))? {
+        let path = entry.map_err(|error| cannot(folder, error))?.path();
         if path.is_file() {
-            let content = fs::read(path).map_err(cannot)?;
+            let content = fs::read(&path).map_err(|error| cannot(&path, error))?;
             if content.windows(PEM.len()).any(|at| at == PEM) {
                 found.push(content);
             }
