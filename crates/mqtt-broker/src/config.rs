@@ -38,8 +38,9 @@ pub struct BrokerConfig {
     /// The most bytes in the queues of all clients together, whatever
     /// [`queue_overflow`](BrokerConfig::queue_overflow) says: what would be beyond is dropped and counted. From half
     /// of it on, only those clients get more that hold no more than an even share of that half, so that those that
-    /// are away, or do not acknowledge, take nothing from those that do. A payload counts in each queue, although it
-    /// is held once. Retained messages that a subscription asks for are counted, and not dropped. Default 1 GiB.
+    /// are away, or do not acknowledge, take nothing from those that do; and when all of it is taken, a client that is
+    /// connected and has acknowledged everything still gets the next message. A payload counts in each queue, although
+    /// it is held once. Retained messages that a subscription asks for are counted, and not dropped. Default 1 GiB.
     pub max_queued_total: usize,
     /// The most connections at a time; further ones are closed unheard. Default 10,000.
     pub max_connections: usize,

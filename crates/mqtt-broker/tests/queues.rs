@@ -257,5 +257,20 @@ fn all_queues_together_have_a_bound() {
         let mut client = world.client("client").await;
         client.subscribe("b/+", QoS::AtLeastOnce).await;
         assert_eq!(client.payloads(20).await, ["kept"; 20]);
+        world.until(|stats| stats.queued_bytes == TOTAL).await;
+
+        // Who is there and acknowledges is served all the same, one message after the other.
+        client.subscribe("a", QoS::AtLeastOnce).await;
+        client.acks = false;
+        for _ in 0..2 {
+            world.broker.publish(&sized(QoS::AtLeastOnce));
+        }
+        assert_eq!(session(&world, "client").dropped, 1);
+        let first = client.message().await;
+        client.session.ack(first.ack.unwrap(), ReasonCode::SUCCESS);
+        client.flush().await.unwrap();
+        world.until(|stats| stats.queued_bytes == TOTAL).await;
+        world.broker.publish(&sized(QoS::AtLeastOnce));
+        client.message().await;
     });
 }

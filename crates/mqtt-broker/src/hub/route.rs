@@ -147,9 +147,12 @@ impl Hub {
             return false;
         }
         let Some(client) = self.clients.get(&key) else { return false };
-        let is_held = acknowledged || matches!(client.place, Place::Connected(_));
-        let share = most / 2 / self.clients.len().max(1);
-        is_held && (total > most || client.queued_bytes > share)
+        let (held, share) = (client.queued_bytes, most / 2 / self.clients.len().max(1));
+        match client.place {
+            // One message, and the next one when it has acknowledged that.
+            Place::Connected(_) => held > share || (total > most && held > 0),
+            Place::Away(_) => acknowledged && (held > share || total > most),
+        }
     }
 
     fn count_dropped(&mut self, key: ClientKey, copies: u64) {
