@@ -6,7 +6,8 @@ use std::pin::pin;
 use std::process::Stdio;
 use std::sync::Arc;
 
-use mqtt_async::{Request, Response};
+use mqtt_async::{Messages, Request, Response};
+use smol::future;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::process::Command;
 
@@ -70,13 +71,25 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     };
     let responder = prepared.client.respond(&*args.topic, handler)?.concurrency(args.concurrency);
     let mut responder = pin!(responder);
+    let others = ignore(prepared.client.messages(), quiet);
     let Some(session) = interrupts.unless(prepared.connect()).await else { return Ok(()) };
     let session = session?;
     session.tell(quiet);
-    let result = interrupts.unless(&mut responder).await.unwrap_or(Ok(()));
+    let answering = future::or(&mut responder, others);
+    let result = interrupts.unless(answering).await.unwrap_or(Ok(()));
     // Before the responder is dropped: what it has not answered stays unacknowledged, for another one.
     let closed = session.close(&mut interrupts).await;
     result.map_err(Failure::from).and(closed)
+}
+
+/// Takes what a session has subscribed to before: where nobody takes it, nothing follows on it. It has no end of its own.
+async fn ignore<T>(mut messages: Messages, quiet: bool) -> T {
+    while let Some(message) = messages.next().await {
+        if !quiet {
+            anstream::eprintln!("mqtt: no answer to {:?}: it is not of --topic", message.topic());
+        }
+    }
+    future::pending().await
 }
 
 impl Answer {
@@ -108,7 +121,7 @@ impl Answer {
                 None => Ok(printed),
             }
         };
-        let ((), printed) = smol::future::zip(write, read).await;
+        let ((), printed) = future::zip(write, read).await;
         let status = child.status().await?;
         if !status.success() {
             return Err(io::Error::other(format!("the program has failed: {status}")));

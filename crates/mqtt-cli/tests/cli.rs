@@ -442,6 +442,24 @@ fn respond(world: &World, args: &[&str]) -> Child {
     child
 }
 
+#[test]
+fn a_responder_goes_on_behind_what_its_session_has_subscribed_to() {
+    let world = World::new();
+    let session = ["-i", "responder", "--session", "1h", "--quiet"];
+    world.run(&[&["sub", "-t", "before", "-q", "1", "-W", "0"], &session[..]].concat());
+    let before = Publish::new(TopicName::new("before").unwrap(), "x").qos(QoS::AtLeastOnce);
+    // More than the server sends without an answer.
+    for _ in 0..2000 {
+        world.broker.publish(&before);
+    }
+    let respond = [&["respond", "-t", "now", "--echo"], &session[..]].concat();
+    let mut responder = world.mqtt(&respond).stdout(Stdio::null()).spawn().unwrap();
+    world.until(|stats| stats.subscriptions == 3);
+    assert_eq!(world.ok(&["request", "-t", "now", "-m", "there?"]), "there?\n");
+    responder.kill().unwrap();
+    responder.wait().unwrap();
+}
+
 #[cfg(unix)]
 #[test]
 fn a_request_has_its_response() {
