@@ -16,7 +16,7 @@ use mqtt_async::{
 
 use crate::calls::{Calling, is_for_responses};
 use crate::habits::{self, FILTERS, Payloads};
-use crate::oracle::{Check, Fault, Oracle, ensure, waits_offline};
+use crate::oracle::{Check, Fault, Oracle, ensure, number_of, waits_offline};
 use crate::random::Random;
 use crate::sleeper::Sleeper;
 use crate::tally::Tally;
@@ -41,6 +41,8 @@ pub struct Listening {
     pub stream: Subscription,
     pub sleeper: Sleeper,
     pub bounds: Inbound,
+    /// The last message that the server had when it was made.
+    since: u64,
 }
 
 pub struct App {
@@ -245,7 +247,7 @@ impl App {
         Ok(())
     }
 
-    pub fn listen(&mut self, random: &mut Random) -> Check {
+    pub fn listen(&mut self, random: &mut Random, oracle: &Oracle) -> Check {
         let filter = self.filter(random);
 
         let asked = |(other, ..): &(String, _, _)| other == filter;
@@ -266,9 +268,8 @@ impl App {
                 }
                 let name = self.next_stream;
                 self.next_stream += 1;
-                let sleeper = Sleeper::default();
-
-                self.streams.push(Listening { name, filter, stream, sleeper, bounds });
+                let (sleeper, since) = (Sleeper::default(), oracle.last_sent());
+                self.streams.push(Listening { name, filter, stream, sleeper, bounds, since });
                 Ok(())
             }
             Err(CommandError::Full | CommandError::Closed) => Ok(()),
@@ -315,14 +316,14 @@ impl App {
     ) -> Result<bool, Fault> {
         // Who only tries does not learn of the end.
         let tries = !self.calm && random.chance(20);
-        let (name, taken) = match self.streams.get_mut(at) {
+        let (name, since, taken) = match self.streams.get_mut(at) {
             Some(listening) => {
-                let Listening { name, stream, sleeper, .. } = listening;
-                (*name, take_one(stream, sleeper, tries, random, Subscription::try_next))
+                let Listening { name, stream, sleeper, since, .. } = listening;
+                (*name, *since, take_one(stream, sleeper, tries, random, Subscription::try_next))
             }
             None => {
                 let Some((messages, sleeper)) = &mut self.rest else { return Ok(false) };
-                (0, take_one(messages, sleeper, tries, random, Messages::try_next))
+                (0, 0, take_one(messages, sleeper, tries, random, Messages::try_next))
             }
         };
         let Some(next) = taken else { return Ok(false) };
@@ -351,7 +352,11 @@ impl App {
         // At QoS 1 what a policy has dropped comes again if its acknowledgement was lost; and what one stream
         // has dropped, another may leave behind when it is dropped itself.
         let loose = name == 0 || message.qos() == QoS::AtLeastOnce;
-        let excused = (loose && self.may_drop(message.topic())) || (name == 0 && self.late);
+        // What waits elsewhere since before the stream was made comes again on the next connection, and then to the
+        // stream.
+        let moved = message.packet().dup() && number_of(message.packet().payload_bytes())? <= since;
+        let excused =
+            (loose && self.may_drop(message.topic())) || (name == 0 && self.late) || moved;
         let number = oracle.taken((name, !excused), message.packet(), self.manual)?;
         if self.manual && message.qos() != QoS::AtMostOnce {
             self.held.push((number, message));

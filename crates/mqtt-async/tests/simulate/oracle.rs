@@ -385,6 +385,11 @@ impl Oracle {
         self.incoming.insert(number, entry);
     }
 
+    /// Returns the number of the last message that the server had.
+    pub fn last_sent(&self) -> u64 {
+        self.incoming.last_key_value().map_or(0, |(number, _)| *number)
+    }
+
     fn incoming(&mut self, number: u64) -> Result<&mut Incoming, Fault> {
         self.incoming.get_mut(&number).ok_or_else(|| unknown("content_is_kept", number))
     }

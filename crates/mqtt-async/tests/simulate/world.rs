@@ -251,7 +251,7 @@ impl World {
                 self.next_number += 1;
             }
             Step::Request => self.app.request(random)?,
-            Step::Listen => self.app.listen(random)?,
+            Step::Listen => self.app.listen(random, oracle)?,
             Step::DropStream => self.app.drop_stream(random),
             Step::Take => {
                 self.app.take(random, oracle)?;
