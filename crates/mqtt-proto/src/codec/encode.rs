@@ -49,13 +49,13 @@ pub fn encoded_len(packet: &Packet, version: Version) -> Result<usize, EncodeErr
 /// ```
 pub fn encode(packet: &Packet, version: Version, out: &mut TxBuf) -> Result<(), EncodeError> {
     if let Some(bytes) = short_ack(packet) {
-        out.append(bytes.len(), |out| out.put(&bytes));
+        out.put(bytes);
         return Ok(());
     }
     match packet {
         Packet::Publish(publish) => publish::encode_packet(publish, version, out),
         Packet::PingReq | Packet::PingResp => {
-            out.append(2, |out| out.put(&[(packet.packet_type() as u8) << 4, 0]));
+            out.put([(packet.packet_type() as u8) << 4, 0]);
             Ok(())
         }
         _ => encode_rare(packet, version, out),
@@ -244,6 +244,7 @@ impl Sink for Count {
     }
 }
 
+/// What has no room is lost: the length was computed by the code that writes, and is compared in debug builds.
 impl Sink for Writer<'_> {
     #[inline(always)]
     fn put(&mut self, bytes: &[u8]) {

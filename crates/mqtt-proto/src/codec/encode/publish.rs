@@ -74,18 +74,80 @@ pub fn publish_len(
 /// assert_eq!(out.chunk(), b"\x30\x07\x00\x03a/bhi");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[inline]
 pub fn encode_publish(
     publish: &Publish,
     header: &PublishHeader,
     version: Version,
     out: &mut TxBuf,
 ) -> Result<(), EncodeError> {
-    // Most messages have none, and what is for them does well without the rest.
+    // Most messages have no properties, and what is for them does well without the rest.
     if has_properties(publish, header) {
-        return encode_with_properties(publish, header, version, out);
+        encode_with_properties(publish, header, version, out)
+    } else if is_copied(publish.payload.len()) {
+        encode_plain(publish, header, version, out)
+    } else {
+        encode_any(publish, header, version, out)
     }
-    write(publish, header, version, out, |_, _| ())
 }
+
+/// Appends a packet without properties, whose payload is copied.
+///
+/// Nothing here branches on QoS or length but where packets are large: in a stream of all kinds the processor cannot
+/// foretell these, and a branch that it has guessed wrong takes half as long as a small packet.
+#[inline(never)]
+fn encode_plain(
+    publish: &Publish,
+    header: &PublishHeader,
+    version: Version,
+    out: &mut TxBuf,
+) -> Result<(), EncodeError> {
+    check::publish(publish, header)?;
+    let id_and_zero =
+        2 * usize::from(publish.qos != QoS::AtMostOnce) + usize::from(version.is_v5());
+    let remaining = 2 + publish.topic.as_bytes().len() + id_and_zero + publish.payload.len();
+    if remaining > SHORT {
+        return encode_any(publish, header, version, out);
+    }
+    let len = 2 + usize::from(remaining > 0x7F) + remaining;
+    let Some(room) = out.extend(len, SLACK) else {
+        return encode_any(publish, header, version, out);
+    };
+    let behind = room.len() - len;
+    let left = write_plain(publish, header, id_and_zero, remaining, room);
+    debug_assert_eq!(left, Some(behind), "a packet is not as long as predicted");
+    Ok(())
+}
+
+/// Writes a packet without properties, of which it is known how long it is, and returns how much room is left.
+#[inline(always)]
+fn write_plain(
+    publish: &Publish,
+    header: &PublishHeader,
+    id_and_zero: usize,
+    remaining: usize,
+    room: &mut [u8],
+) -> Option<usize> {
+    let (topic, mut out) = (publish.topic.as_bytes(), Writer::new(room));
+    let is_long = remaining > 0x7F;
+    // One or two bytes, the lowest first: what is beyond seven bits moves up by one.
+    let variable = (remaining as u32 & 0x3F80) + remaining as u32 + (u32::from(is_long) << 7);
+    let start = u32::from(first_byte(publish, header)) + (variable << 8);
+    out.put_first(2 + usize::from(is_long), start.to_le_bytes())?;
+    out.put(&(topic.len() as u16).to_be_bytes())?;
+    out.put_short(topic)?;
+    // The Packet Identifier if there is one, and the zero of the Property Length.
+    let id = if id_and_zero >= 2 { header.packet_id.map_or(0, PacketId::get) } else { 0 };
+    out.put_first(id_and_zero, u32::from(id.swap_bytes()).to_le_bytes())?;
+    out.put(&publish.payload)?;
+    Some(out.room())
+}
+
+/// The largest Remaining Length that takes two bytes.
+const SHORT: usize = 0x3FFF;
+
+/// How much is written behind what counts, at most.
+const SLACK: usize = 4;
 
 #[inline(never)]
 fn encode_with_properties(
@@ -95,55 +157,39 @@ fn encode_with_properties(
     out: &mut TxBuf,
 ) -> Result<(), EncodeError> {
     let before = out.len();
-    if version.is_v5() {
+    if version.is_v5() && is_copied(publish.payload.len()) {
         check::publish(publish, header)?;
         check::publish_properties(publish, header, version)?;
-        let lengths = START + 2 + 2 + 2;
-        let room = lengths + wire_topic(publish, header).len() + ROOM + publish.payload.len();
-        if is_copied(publish.payload.len())
-            && room <= 0x3FFF
-            && let Some(len) = out.append_some(room, |room| at_once(publish, header, room))
-        {
+        let room = wire_topic(publish, header).len() + ROOM + publish.payload.len();
+        if let Some(len) = out.append_some(room, |room| at_once(publish, header, room)) {
             debug_assert_eq!(Ok(len), publish_len(publish, header, version));
             debug_assert_eq!(out.len() - before, len);
             return Ok(());
         }
     }
-    write(publish, header, version, out, |len, out| {
-        let expiry = header.message_expiry_interval;
-        out.variable(len);
-        properties(&publish.properties, expiry, None, header.topic_alias, out);
-    })
+    encode_any(publish, header, version, out)
 }
 
 /// How long the fixed header of most packets is.
 const START: usize = 3;
 
-/// The room for properties: those of most packets take less.
+/// The room for what is not topic or payload: in most packets that takes less.
 const ROOM: usize = 1024;
 
 /// Writes a packet whose lengths are known only when it has been written: to reckon them before takes half as
-/// long as to write the properties. `None`: the properties are longer than most, and it has to be done that way.
+/// long as to write the properties. `None`: it is longer than most, and it has to be done that way.
 #[inline(always)]
 fn at_once(publish: &Publish, header: &PublishHeader, room: &mut [u8]) -> Option<usize> {
+    let (topic, payload) = (wire_topic(publish, header), &publish.payload);
+    let id_len = 2 * usize::from(publish.qos != QoS::AtMostOnce);
     let mut out = Writer::new(room.get_mut(START..)?);
-    let topic = wire_topic(publish, header);
-    out.field(topic);
-    let mut at = START + 2 + topic.len();
-    if publish.qos != QoS::AtMostOnce {
-        out.put(&header.packet_id.map_or(0, PacketId::get).to_be_bytes());
-        at += 2;
-    }
+    out.put(&(topic.len() as u16).to_be_bytes())?;
+    out.put_short(topic)?;
+    let id = header.packet_id.map_or(0, PacketId::get);
+    out.put_first(id_len, id.to_be_bytes())?;
+    let at = START + 2 + topic.len() + id_len;
     // Here stands the Property Length: of one byte, as long as it is not known.
-    out.put(&[0]);
-    let before = out.room();
-    let expiry = header.message_expiry_interval;
-    properties(&publish.properties, expiry, None, header.topic_alias, &mut out);
-    // What has not fitted has taken all that was left.
-    let len = before - out.room();
-    if len >= ROOM {
-        return None;
-    }
+    let len = write_properties(publish, header, room.get_mut(at + 1..)?)?;
     let mut payload_at = at + 1 + len;
     if len <= 0x7F {
         *room.get_mut(at)? = len as u8;
@@ -152,58 +198,72 @@ fn at_once(publish: &Publish, header: &PublishHeader, room: &mut [u8]) -> Option
         *room.get_mut(at..)?.first_chunk_mut()? = [len as u8 | 0x80, (len >> 7) as u8];
         payload_at += 1;
     }
-    let end = payload_at + publish.payload.len();
-    room.get_mut(payload_at..end)?.copy_from_slice(&publish.payload);
+    let end = payload_at + payload.len();
+    room.get_mut(payload_at..end)?.copy_from_slice(payload);
     let (first, remaining) = (first_byte(publish, header), end - START);
-    if remaining > 0x7F {
-        *room.first_chunk_mut()? = [first, remaining as u8 | 0x80, (remaining >> 7) as u8];
-        return Some(end);
+    match remaining {
+        0..=0x7F => {
+            // A short one: its Remaining Length takes one byte less.
+            room.copy_within(START..end, START - 1);
+            *room.first_chunk_mut()? = [first, remaining as u8];
+            Some(end - 1)
+        }
+        0x80..=SHORT => {
+            *room.first_chunk_mut()? = [first, remaining as u8 | 0x80, (remaining >> 7) as u8];
+            Some(end)
+        }
+        _ => None,
     }
-    // A short one: its Remaining Length takes one byte less.
-    room.copy_within(START..end, START - 1);
-    *room.first_chunk_mut()? = [first, remaining as u8];
-    Some(end - 1)
+}
+
+/// Writes the properties and returns how long they are, if that is not more than two bytes can say.
+///
+/// It is a call of its own because there are so many kinds: together with the rest, the processor would have too few
+/// registers for all that is in use.
+#[inline(never)]
+fn write_properties(publish: &Publish, header: &PublishHeader, room: &mut [u8]) -> Option<usize> {
+    let mut out = Writer::new(room);
+    let (before, expiry) = (out.room(), header.message_expiry_interval);
+    properties(&publish.properties, expiry, None, header.topic_alias, &mut out);
+    let len = before - out.room();
+    // What has not fitted has taken all that was left. A longer Property Length needs one byte of it.
+    (out.room() > 0 && len <= SHORT).then_some(len)
 }
 
 /// DUP, QoS and RETAIN: section 3.3.1.
 #[inline(always)]
 fn first_byte(publish: &Publish, header: &PublishHeader) -> u8 {
-    let qos = publish.qos as u8;
-    0x30 | u8::from(header.dup) << 3 | qos << 1 | u8::from(publish.retain)
+    0x30 + 8 * u8::from(header.dup) + 2 * publish.qos as u8 + u8::from(publish.retain)
 }
 
-/// Writes the packet; `put_properties` writes the Property Length and the properties, where there are any.
-#[inline(always)]
-fn write(
+/// Appends any packet: its lengths are reckoned first.
+#[inline(never)]
+fn encode_any(
     publish: &Publish,
     header: &PublishHeader,
     version: Version,
     out: &mut TxBuf,
-    put_properties: impl Fn(usize, &mut Writer<'_>),
 ) -> Result<(), EncodeError> {
     let lens = lens(publish, header, version)?;
-    let topic = wire_topic(publish, header);
-    let (has_id, first) = (publish.qos != QoS::AtMostOnce, first_byte(publish, header));
     let payload = &publish.payload;
     let before = out.len();
     out.append(at_most(lens.remaining, payload.len()), |out| {
-        start(first, lens.remaining, topic.len() as u16, out);
-        out.put_short(topic);
-        let [high, low] = header.packet_id.map_or(0, PacketId::get).to_be_bytes();
-        match (has_id, version.is_v5()) {
-            (false, false) => {}
-            (true, false) => out.put(&[high, low]),
-            (false, true) if lens.properties == 0 => out.put(&[0]),
-            (true, true) if lens.properties == 0 => out.put(&[high, low, 0]),
-            (has_id, _) => {
-                if has_id {
-                    out.put(&[high, low]);
-                }
-                put_properties(lens.properties, out);
-            }
+        let digits = variable_len(lens.remaining);
+        let digit =
+            |at: usize| (lens.remaining >> (7 * at)) as u8 & 0x7F | u8::from(at + 1 < digits) << 7;
+        let first = first_byte(publish, header);
+        out.put_first(1 + digits, [first, digit(0), digit(1), digit(2), digit(3)]);
+        out.field(wire_topic(publish, header));
+        if let Some(id) = header.packet_id.filter(|_| publish.qos != QoS::AtMostOnce) {
+            out.packet_id(id);
+        }
+        if version.is_v5() {
+            let expiry = header.message_expiry_interval;
+            out.variable(lens.properties);
+            properties(&publish.properties, expiry, None, header.topic_alias, out);
         }
         if is_copied(payload.len()) {
-            out.put(payload);
+            Sink::put(out, payload);
         }
     });
     if !is_copied(payload.len()) {
@@ -217,23 +277,6 @@ fn write(
 #[inline(always)]
 const fn at_most(remaining: usize, payload: usize) -> usize {
     if is_copied(payload) { 5 + remaining } else { 5 + remaining - payload }
-}
-
-/// Writes the fixed header and the length of the topic, in one piece where the packet is not large.
-#[inline(always)]
-fn start(first: u8, remaining: usize, topic: u16, out: &mut Writer<'_>) {
-    let [high, low] = topic.to_be_bytes();
-    match remaining {
-        0..=0x7F => out.put(&[first, remaining as u8, high, low]),
-        0x80..=0x3FFF => {
-            out.put(&[first, remaining as u8 | 0x80, (remaining >> 7) as u8, high, low]);
-        }
-        _ => {
-            out.u8(first);
-            out.variable(remaining);
-            out.u16(topic);
-        }
-    }
 }
 
 /// Appends a PUBLISH that came from the wire; its payload is referred to if it is large.
@@ -253,7 +296,7 @@ pub(super) fn encode_packet(
         out.variable(remaining);
         packet_body(packet, version, out);
         if is_copied(payload.len()) {
-            out.put(payload);
+            Sink::put(out, payload);
         }
     });
     if !is_copied(payload.len()) {
