@@ -38,6 +38,8 @@ pub(crate) struct Router {
     copies: HashMap<AckId, Copies>,
     /// What nobody listens to any more, to be unsubscribed from.
     unwanted: VecDeque<Vec<TopicFilter>>,
+    /// How many of these, the last ones, are not to be subscribed to anew, and nobody has noted that yet.
+    unnoted: usize,
     /// What streams that are gone have dropped.
     lagged: u64,
     copy_up_to: usize,
@@ -119,6 +121,7 @@ impl Router {
             requests: HashMap::new(),
             copies: HashMap::new(),
             unwanted: VecDeque::new(),
+            unnoted: 0,
             lagged: 0,
             copy_up_to,
             block: 0,
@@ -492,8 +495,14 @@ impl Router {
             }
             unwanted
         });
+        self.leave(filters);
+    }
+
+    /// Nobody listens to these any more.
+    pub(crate) fn leave(&mut self, filters: Vec<TopicFilter>) {
         if !filters.is_empty() {
             self.unwanted.push_back(filters);
+            self.unnoted += 1;
         }
     }
 
@@ -525,6 +534,13 @@ impl Router {
         self.lagged += listener.queue.lagged();
         self.acknowledge_dropped(session);
         (Some(listener), arrived)
+    }
+
+    /// What came to be unwanted since the last call. It is looked at once, and not each time: where there is no
+    /// connection, thousands may wait.
+    pub(crate) fn newly_unwanted(&mut self) -> impl Iterator<Item = &Vec<TopicFilter>> {
+        let count = std::mem::take(&mut self.unnoted);
+        self.unwanted.iter().rev().take(count)
     }
 
     /// What is to be unsubscribed from next; to be put back if there is no room for it.

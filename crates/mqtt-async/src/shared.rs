@@ -407,7 +407,7 @@ impl State {
                 }
                 Event::Subscribed { token, ack } => {
                     let late = self.subscriptions.answered(token, &ack.reasons);
-                    self.router.unwanted().extend((!late.is_empty()).then_some(late));
+                    self.router.leave(late);
                     if self.router.answered(token, &ack, woken) {
                         self.observers.take(woken);
                     }

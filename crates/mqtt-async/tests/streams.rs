@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use common::bench::{Bench, VERSIONS, config, lasting};
 use common::pipe::Shape;
+use common::runtime::guarded;
 use common::server::Seen;
 use common::streams::{
     FIRST, Watched, acked, all, filter, listen, push, push_with, reconnect, subscribed,
@@ -359,6 +360,30 @@ fn an_unsubscribe_that_finds_no_room_is_sent_later() {
     bench.settle();
     assert_eq!([one, two, three].map(|name| unsubscribed(&bench, name)), [2, 1, 1]);
     assert_eq!([one, two, three].map(|name| subscribed(&bench, name)), [1; 3]);
+}
+
+// class: 42
+#[test]
+fn thousands_of_streams_may_be_dropped_while_there_is_no_connection() {
+    guarded(|| {
+        const STREAMS: usize = 4000;
+        let mut bench = Bench::connected(lasting(Version::V5));
+        let mut streams = Vec::new();
+        for number in 0..STREAMS {
+            streams.push(bench.client().listen(number.to_string(), QoS::AtLeastOnce).unwrap());
+            if number % 500 == 0 {
+                bench.settle();
+            }
+        }
+        bench.settle();
+        bench.server.cut();
+        bench.settle();
+        // Most of them find no room for an UNSUBSCRIBE, and each is done in a moment all the same.
+        drop(streams);
+        bench.advance(Duration::from_secs(60));
+        let gone = bench.server.count(|seen| matches!(seen, Seen::Unsubscribe(_)));
+        assert_eq!((gone, bench.client().stats().requests), (STREAMS, 0));
+    });
 }
 
 #[test]

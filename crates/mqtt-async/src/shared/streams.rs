@@ -91,7 +91,7 @@ impl State {
     /// Subscribes anew and unsubscribes, as far as the session has room for requests.
     pub(super) fn renew_and_release(&mut self) {
         // Also what there is no room for now is not to be subscribed to anew.
-        for filters in self.router.unwanted() {
+        for filters in self.router.newly_unwanted() {
             self.subscriptions.forget(filters);
         }
         if self.connected.is_some() {
