@@ -41,10 +41,10 @@
 //!
 //! # In an executor
 //!
-//! A call that waits blocks its thread, as any blocking call does: the tasks of that thread stand still. It does not
-//! block this client, whose driver has a thread of its own, so there is no deadlock as long as
-//! the connector and the timer do not need that executor. Those of tokio do need a runtime, and panic in a
-//! thread that has none: use the [async client](crate::Client) there.
+//! A call that waits blocks its thread, as any blocking call does, and so does the drop of the last handle: the
+//! tasks of that thread stand still. It does not block this client, whose driver has a thread of its own, so there is
+//! no deadlock as long as the connector and the timer do not need that executor. Those of tokio do need a runtime,
+//! and panic in a thread that has none: use the [async client](crate::Client) there.
 
 use std::future::Future;
 use std::io;

@@ -97,6 +97,9 @@ impl Client {
     /// order of the calls. While it cannot be sent it waits, as far as
     /// [`Config::outbound`](crate::Config::outbound) lets it. MQTT 5.0 section 3.3.
     ///
+    /// The payload is what becomes [`Bytes`] without being copied: a `String`, a `Vec<u8>`, what is `'static`, or
+    /// `Bytes`. A copy of anything else is the caller's to make: `text.to_owned()`, `slice.to_vec()`.
+    ///
     /// A payload of 2 KiB or more goes to the transport from where it lies. It is dropped as soon as the message
     /// has its outcome, and not under a lock of the client: the owner of a
     /// [`Bytes::from_owner`](bytes::Bytes::from_owner) may call the client as it is dropped.
