@@ -14,8 +14,8 @@ use common::requests::{SECOND, filters, payload, requests};
 use common::server::Seen;
 use common::streams::{acked, filter, publish, push, reconnect, unsubscribed};
 use mqtt_async::{
-    CommandError, Publish, PublishProperties, QoS, ReasonCode, Request, Responder, Response, Text,
-    TokenError, TopicName, Version,
+    CommandError, Offline, Publish, PublishProperties, QoS, ReasonCode, Request, Responder,
+    Response, Text, TokenError, TopicName, Version,
 };
 
 /// A request of MQTT 5.0, or the same in the words of MQTT 3.1.1.
@@ -88,6 +88,32 @@ fn respond(
 
 fn texts(publishes: &[Publish]) -> Vec<&[u8]> {
     publishes.iter().map(|publish| &*publish.payload).collect()
+}
+
+#[test]
+fn a_response_waits_for_a_connection_whatever_may_wait_in_line() {
+    for offline in [Offline::None, Offline::Acknowledged, Offline::All] {
+        let mut config = lasting(Version::V5);
+        config.outbound.offline = offline;
+        let mut bench = Bench::connected(config);
+        let desk = Desk::default();
+        let mut responder = respond(&bench, &desk);
+        bench.settle();
+        ask(&bench, Version::V5, "1", QoS::AtMostOnce);
+        ask(&bench, Version::V5, "2", QoS::ExactlyOnce);
+        serve(&mut bench, &mut responder);
+        bench.server.cut();
+        bench.settle();
+        desk.answer("1", "one");
+        desk.answer("2", "two");
+        serve(&mut bench, &mut responder);
+        bench.advance(60 * SECOND);
+        serve(&mut bench, &mut responder);
+        let published = bench.server.script(|script| script.published.clone());
+        assert_eq!(texts(&published), [b"one", b"two"], "{offline:?}");
+        let calls = bench.client().stats().calls;
+        assert_eq!((calls.answered, calls.unsent), (2, 0), "{offline:?}");
+    }
 }
 
 #[test]

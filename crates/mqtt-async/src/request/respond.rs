@@ -17,7 +17,7 @@ use crate::client::{Client, IntoTopicFilter};
 use crate::error::{CommandError, PublishError, TokenError};
 use crate::message::{Listening, Message, Subscription};
 use crate::status::Calls;
-use crate::tokens::Ready;
+use crate::tokens::{Connecting, Ready};
 
 /// How many rounds one poll makes before it lets others run.
 const ROUNDS: usize = 16;
@@ -108,9 +108,10 @@ fn marked(subscribe: &Subscribe) -> Result<Option<TopicFilter>, CommandError> {
 /// the bounds of [`Config::inbound`](crate::Config::inbound).
 ///
 /// A request is acknowledged when the client has accepted the response to be sent, whatever
-/// [`manual_ack`](crate::Config::manual_ack) says; if there is no room for it, that is waited for. So a request
-/// of QoS 1 or 2 that is being served when the program ends, or the connection at QoS 1, comes again. A response
-/// that the client does not accept (it breaks a rule, or is too large for the server) is counted in
+/// [`manual_ack`](crate::Config::manual_ack) says; if there is no room for it, that is waited for, and if there is no
+/// connection and [`Config::outbound`](crate::Config::outbound) lets it not wait in line, that as well. So a
+/// request of QoS 1 or 2 that is being served when the program ends, or the connection at QoS 1, comes again. A
+/// response that the client does not accept (it breaks a rule, or is too large for the server) is counted in
 /// [`Calls::unsent`], and the request is rejected with Implementation specific error: it would fare no better
 /// a second time.
 ///
@@ -266,8 +267,24 @@ struct Serving<F> {
 
 enum Step<F> {
     Handling(Pin<Box<F>>),
-    /// Sends a response, if there is one, when there is room.
-    Sending(Option<Box<Publish>>, Option<Ready>),
+    /// Sends a response, if there is one, when it may be sent.
+    Sending(Option<Box<Publish>>, Option<Wait>),
+}
+
+/// What a response waits for.
+enum Wait {
+    Room(Ready),
+    Connection(Connecting),
+}
+
+impl Wait {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // When the client ends, sending says so.
+        match self {
+            Wait::Room(ready) => Pin::new(ready).poll(cx).map(drop),
+            Wait::Connection(connecting) => Pin::new(connecting).poll(cx).map(drop),
+        }
+    }
 }
 
 impl<F, R> Serving<F>
@@ -278,18 +295,17 @@ where
     /// Resolves when the request needs nothing more.
     fn poll(&mut self, client: &Client, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            let (publish, room) = match &mut self.step {
+            let (publish, wait) = match &mut self.step {
                 Step::Handling(future) => {
                     let response = ready!(future.as_mut().poll(cx)).into();
                     let publish = self.address.take().and_then(|it| it.publish(response));
                     self.step = Step::Sending(publish.map(Box::new), None);
                     continue;
                 }
-                Step::Sending(publish, room) => (publish, room),
+                Step::Sending(publish, wait) => (publish, wait),
             };
-            if let Some(room) = room {
-                // When the client ends, sending says so.
-                let _ = ready!(Pin::new(room).poll(cx));
+            if let Some(wait) = wait {
+                ready!(wait.poll(cx));
             }
             let sent = publish.take().map(|publish| client.send(*publish).map(drop));
             match sent {
@@ -299,7 +315,12 @@ where
                     self.claim.settle(ReasonCode::SUCCESS);
                 }
                 Some(Err(PublishError::Full(back))) => {
-                    self.step = Step::Sending(Some(back), Some(client.ready()));
+                    self.step = Step::Sending(Some(back), Some(Wait::Room(client.ready())));
+                    continue;
+                }
+                Some(Err(PublishError::Offline(back))) => {
+                    let wait = Wait::Connection(client.connected());
+                    self.step = Step::Sending(Some(back), Some(wait));
                     continue;
                 }
                 Some(Err(PublishError::Closed(_))) => self.claim.leave(),
