@@ -24,6 +24,7 @@ use crate::subscriptions::{ClientKey, Subscriptions};
 mod ask;
 mod client;
 mod deadlines;
+mod expiring;
 mod inspect;
 mod notice;
 mod route;

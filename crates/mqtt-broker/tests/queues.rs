@@ -80,6 +80,33 @@ fn the_newest_or_the_oldest_is_dropped_while_a_client_is_away() {
     }
 }
 
+// covers: v5 MQTT-3.3.2-5
+#[test]
+fn what_has_expired_takes_no_room() {
+    for policy in [QueueOverflow::DropNewest, QueueOverflow::DropOldest] {
+        let mut config = config(policy);
+        // A message has two bytes: it then has more than its share of all queues together as well.
+        config.max_queued_total = 4 * ROOM - 2;
+        scenario_with(&BOTH, config, async |world| {
+            away(&world).await;
+            publish(&world, 0..3, QoS::AtLeastOnce);
+            for _ in 3..ROOM {
+                let mut short = message("a", "x").qos(QoS::AtLeastOnce);
+                short.properties.edit().message_expiry_interval = Some(60);
+                world.broker.publish(&short);
+            }
+            assert_eq!(session(&world, "away").queued, ROOM);
+            world.time.advance(Duration::from_secs(60));
+            publish(&world, 3..ROOM, QoS::AtLeastOnce);
+            let stats = world.broker.stats();
+            assert_eq!((stats.dropped_full, stats.dropped_expired), (0, 7), "{policy:?}");
+            let mut client = world.connect(world.lasting("away")).await;
+            assert_eq!(client.payloads(ROOM).await, numbers(0..ROOM), "{policy:?}");
+            world.silent(&mut client).await;
+        });
+    }
+}
+
 #[test]
 fn what_was_sent_does_not_give_way() {
     scenario_with(&BOTH, config(QueueOverflow::DropOldest), async |world| {

@@ -12,6 +12,7 @@ use mqtt_proto::{
 
 use super::Hub;
 use super::deadlines::{ConnectionKey, Due};
+use super::expiring::Expiring;
 use super::notice::Notice;
 use crate::hooks::ClientInfo;
 use crate::subscriptions::ClientKey;
@@ -31,6 +32,8 @@ pub(super) struct Client {
     pub(super) backlog: VecDeque<Wanted>,
     /// How many messages its queue had no room for.
     pub(super) dropped: u64,
+    /// What of its queue expires while it is away.
+    pub(super) expiring: Expiring,
     /// What it counts for in [`Hub::queued_bytes`].
     pub(super) queued_bytes: usize,
     /// How long the session outlives its connection, in seconds; the highest number is for ever.
@@ -201,6 +204,7 @@ impl Hub {
             this.version = version;
             this.expiry_interval = wanted.min(maximum);
             let place = std::mem::replace(&mut this.place, Place::Connected(key));
+            this.expiring = Expiring::default();
             if let Place::Away(session) = place {
                 state = Some(session.into_state());
             }
@@ -227,6 +231,7 @@ impl Hub {
             filters: HashSet::new(),
             backlog: VecDeque::new(),
             dropped: 0,
+            expiring: Expiring::default(),
             queued_bytes: 0,
             expiry_interval: 0,
             expires: None,

@@ -116,7 +116,7 @@ impl Hub {
     fn deliver(&mut self, publish: &Publish, delivery: Delivery, retain: bool, now: Instant) {
         let key = delivery.client;
         let acknowledged = publish.qos.min(delivery.qos) > QoS::AtMostOnce;
-        if self.is_crowded_out(key, acknowledged, publish.size()) {
+        if self.is_crowded_out(key, acknowledged, publish.size(), now) {
             return self.count_dropped(key, 1);
         }
         let policy = self.config.queue_overflow;
@@ -140,7 +140,13 @@ impl Hub {
     }
 
     /// Tells whether all queues together have no room for so many bytes more in that of a client.
-    fn is_crowded_out(&self, key: ClientKey, acknowledged: bool, size: usize) -> bool {
+    fn is_crowded_out(
+        &self,
+        key: ClientKey,
+        acknowledged: bool,
+        size: usize,
+        now: Instant,
+    ) -> bool {
         let most = self.config.max_queued_total;
         let total = self.queued_bytes.saturating_add(size);
         if total <= most / 2 {
@@ -151,6 +157,8 @@ impl Hub {
         match client.place {
             // One message, and the next one when it has acknowledged that.
             Place::Connected(_) => held > share || (total > most && held > 0),
+            // Some of it may have to go first.
+            Place::Away(_) if client.expiring.is_due(now) => false,
             Place::Away(_) => acknowledged && (held > share || total > most),
         }
     }
@@ -189,7 +197,10 @@ impl Hub {
             },
             // QoS 0 does not wait for a client to come back.
             Place::Away(_) if qos == QoS::AtMostOnce => return 0,
-            Place::Away(session) => (&mut **session, None),
+            Place::Away(session) => {
+                self.stats.dropped_expired += client.expiring.forget(session, now);
+                (&mut **session, None)
+            }
         };
         let may_be_lost = qos == QoS::AtMostOnce && policy.is_some();
         if may_be_lost && is_half_full(session, &self.config.session.bounds) {
@@ -205,18 +216,19 @@ impl Hub {
         let mut gave_way = Vec::new();
         let taken = match policy {
             Some(QueueOverflow::DropOldest) if qos != QoS::AtMostOnce => {
-                session.publish_over(copy, None, now, &mut gave_way).map(|_| ())
+                session.publish_over(copy, None, now, &mut gave_way).map(|(token, _)| token)
             }
-            _ => session.publish(copy, now).map(|_| ()),
+            _ => session.publish(copy, now),
         };
+        let held = session.stats().held_bytes;
         match taken {
-            Ok(()) => {
+            Ok(token) => {
                 self.stats.messages_out += 1;
-                let held = session.stats().held_bytes;
-                client.recount(&mut self.queued_bytes, held);
-                if let Some(waker) = waker {
-                    self.wakers.extend(waker.take());
+                match waker {
+                    Some(waker) => self.wakers.extend(waker.take()),
+                    None => client.expiring.push(token, &publish.properties, session, now),
                 }
+                client.recount(&mut self.queued_bytes, held);
             }
             Err(PublishError::Full(_)) => return 1,
             Err(PublishError::TooLarge { .. }) => self.stats.dropped_too_large += 1,
