@@ -481,6 +481,9 @@ impl State {
         if arrived {
             self.readers.take(woken);
         }
+        if self.subscriptions.take_pardoned() {
+            self.log.change();
+        }
         let renewed = self.subscriptions.take_renewed();
         if !renewed.is_empty() {
             self.log.change();

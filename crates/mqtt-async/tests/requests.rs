@@ -112,6 +112,40 @@ fn of_a_filter_that_stands_twice_in_a_subscribe_the_later_one_counts() {
     }
 }
 
+#[test]
+fn what_was_refused_is_asked_for_again_until_nobody_wants_it() {
+    for version in PRESENT {
+        let mut bench = Bench::connected(lasting(version));
+        let client = bench.client().clone();
+        for name in ["a", "b", "c"] {
+            bench.done(client.subscribe(name, QoS::AtLeastOnce).unwrap()).unwrap();
+        }
+        let refused = || {
+            let refused = client.status().not_resubscribed;
+            refused.iter().map(|(filter, _)| filter.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        bench.server.script(|script| {
+            script.forget = true;
+            script.reject_filters = Some(ReasonCode::UNSPECIFIED_ERROR);
+        });
+        reconnect(&mut bench);
+        assert_eq!(refused(), ["a", "b", "c"], "{version}");
+        // Somebody wants it no more, and somebody asks for it again.
+        let mut changes = client.status_changes();
+        assert!(bench.poll(&mut changes.next()).is_ready());
+        bench.server.script(|script| (script.forget, script.reject_filters) = (false, None));
+        bench.done(client.unsubscribe("a").unwrap()).unwrap();
+        assert!(bench.poll(&mut changes.next()).is_ready());
+        bench.done(client.subscribe("b", QoS::AtLeastOnce).unwrap()).unwrap();
+        assert!(bench.poll(&mut changes.next()).is_ready());
+        assert_eq!(refused(), ["c"], "{version}");
+        // The next connection tries again, also where the server goes on with the session.
+        reconnect(&mut bench);
+        assert!(refused().is_empty(), "{version}");
+        assert_eq!(["a", "b", "c"].map(|name| has(&mut bench, name)), [false, true, true]);
+    }
+}
+
 /// The server has no Subscription Identifiers, and the first SUBSCRIBE of a stream was made before that is
 /// known.
 fn without_identifiers() -> Bench {

@@ -29,7 +29,10 @@ pub(super) struct Subscriptions {
     to_renew: VecDeque<Subscribe>,
     /// The message that has to be sent before that.
     behind: Option<Token>,
+    /// What the server did not want to have anew, until somebody asks for it again or wants it no more.
     refused: Vec<(TopicFilter, ReasonCode)>,
+    /// Whether something of that was taken out since the last time somebody asked.
+    pardoned: bool,
     /// What the server said to what was asked for anew, until it is taken.
     renewed: Vec<(TopicFilter, ReasonCode)>,
 }
@@ -142,6 +145,7 @@ impl Subscriptions {
         for filter in filters {
             self.kept.remove(filter);
         }
+        self.pardon(filters);
         for request in self.requests.values_mut() {
             if let Request::Subscribe(asked) | Request::Renew(asked) = &mut **request {
                 for filter in filters {
@@ -155,6 +159,23 @@ impl Subscriptions {
             subscribe.subscriptions.retain(|it| !filters.contains(&it.filter));
         }
         self.to_renew.retain(|subscribe| !subscribe.subscriptions.is_empty());
+    }
+
+    /// That the server had refused them is of the past.
+    fn pardon(&mut self, filters: &[TopicFilter]) {
+        let before = self.refused.len();
+        self.refused.retain(|(refused, _)| !filters.contains(refused));
+        self.pardoned |= self.refused.len() < before;
+    }
+
+    /// Tells whether there are fewer refused filters than the last time.
+    pub(super) fn take_pardoned(&mut self) -> bool {
+        std::mem::take(&mut self.pardoned)
+    }
+
+    /// Returns why the server refused a filter when it was asked for anew, if it did.
+    pub(super) fn refusal(&self, filter: &TopicFilter) -> Option<ReasonCode> {
+        self.refused.iter().find(|(refused, _)| refused == filter).map(|(_, reason)| *reason)
     }
 
     /// The server has answered a SUBSCRIBE; returns the filters that it was late for.
@@ -248,19 +269,23 @@ impl Subscriptions {
         self.behind = behind;
         self.refused.clear();
         self.to_renew.clear();
-        self.ask_anew(true);
+        self.ask_anew(|_| true);
     }
 
-    /// The server goes on with the session; the requests that have no answer go out again.
+    /// The server goes on with the session; the requests that have no answer go out again, and so does what it
+    /// refused the last time.
     pub(super) fn resumed(&mut self) {
-        self.ask_anew(false);
+        let refused = std::mem::take(&mut self.refused);
+        self.pardoned |= !refused.is_empty();
+        let refused: HashSet<TopicFilter> = refused.into_iter().map(|(filter, _)| filter).collect();
+        self.ask_anew(|filter| refused.contains(filter));
     }
 
-    /// Notes what is to be asked for anew: `all` that was granted, or what the requests that go out again would
-    /// undo because they are older.
+    /// Notes what is to be asked for anew: what was granted and is `missing`, and what the requests that go out
+    /// again would undo because they are older.
     ///
     /// What newer ones ask for is left out; the session sees to it that they arrive.
-    fn ask_anew(&mut self, all: bool) {
+    fn ask_anew(&mut self, missing: impl Fn(&TopicFilter) -> bool) {
         let mut newest: HashMap<&TopicFilter, u64> = HashMap::new();
         for (token, request) in &self.requests {
             for filter in request.filters() {
@@ -276,7 +301,7 @@ impl Subscriptions {
         for kept in all_kept {
             let asked = match newest.get(&kept.subscription.filter) {
                 Some(newest) => *newest < kept.token,
-                None => all,
+                None => missing(&kept.subscription.filter),
             };
             if !asked || waiting.contains(&kept.subscription.filter) {
                 continue;
@@ -338,6 +363,7 @@ impl Subscriptions {
             return;
         }
         kept.place = known.map_or(self.next, |known| known.place);
+        self.pardon(std::slice::from_ref(&kept.subscription.filter));
         self.next = self.next.max(kept.place + 1);
         self.kept.replace(Box::new(kept));
     }

@@ -92,6 +92,12 @@ impl App {
                 self.wanted.contains_key(filter) || listened.clone().any(|other| other == filter);
             ensure!(wanted, "nothing_is_subscribed_to_that_nobody_wants", "{filter}");
         }
+        for (filter, _) in status.not_resubscribed.iter() {
+            let filter = filter.as_str();
+            let wanted =
+                self.wanted.contains_key(filter) || listened.clone().any(|other| other == filter);
+            ensure!(wanted, "nothing_is_refused_that_nobody_wants", "{filter}");
+        }
         Ok(())
     }
 
