@@ -10,8 +10,8 @@ use common::requests::{SECOND, answer, filters, is_hex, payload, request, reques
 use common::server::{Greeting, Seen};
 use common::streams::{Watched, acked, reconnect, subscribed, unsubscribed};
 use mqtt_async::{
-    Failure, Publish, PublishError, QoS, RequestError, Resubscribe, Text, TokenError, TopicName,
-    Version,
+    Failure, Publish, PublishError, QoS, ReasonCode, RequestError, Resubscribe, Text, TokenError,
+    TopicName, Version,
 };
 
 // class: 43
@@ -127,6 +127,33 @@ fn requests_survive_a_reconnect_and_the_loss_of_the_session() {
             assert_eq!(payload(bench.done(one)), "one");
             assert_eq!(payload(bench.done(two)), "two");
         }
+    }
+}
+
+// class: 43
+#[test]
+fn a_response_topic_that_the_server_refuses_after_a_loss_is_told_at_once_and_asked_for_again() {
+    for version in PRESENT {
+        let mut bench = Bench::connected(lasting(version));
+        let one = bench.client().request("service", "1", 200 * SECOND);
+        bench.settle();
+        bench.server.script(|script| {
+            script.forget = true;
+            script.reject_filters = Some(ReasonCode::UNSPECIFIED_ERROR);
+        });
+        reconnect(&mut bench);
+        let error = bench.done(one).unwrap_err();
+        assert!(matches!(&error, RequestError::Refused(TokenError::Rejected(_))), "{error:?}");
+        assert!(bench.client().status().not_resubscribed.is_empty());
+        // Each request asks for the subscription again.
+        let two = bench.client().request("service", "2", 200 * SECOND);
+        assert!(matches!(bench.done(two), Err(RequestError::Refused(_))));
+        bench.server.script(|script| (script.forget, script.reject_filters) = (false, None));
+        let three = bench.client().request("service", "3", 200 * SECOND);
+        bench.settle();
+        let place = requests(&bench).len() - 1;
+        answer(&mut bench, place, "three");
+        assert_eq!(payload(bench.done(three)), "three", "{version}");
     }
 }
 

@@ -9,10 +9,11 @@ use std::task::{Context, Waker};
 use std::time::Instant;
 
 use mqtt_proto::{
-    Publish, PublishPacket, QoS, ReasonCode, Subscribe, Text, TopicFilter, TopicName, Unsubscribe,
+    AckProperties, Publish, PublishPacket, QoS, ReasonCode, Subscribe, Text, TopicFilter,
+    TopicName, Unsubscribe,
 };
 
-use super::{Answer, Close, Look, State};
+use super::{Answer, Close, Look, State, rejected};
 use crate::config::{Inbound, Overflow, Requests};
 use crate::error::{CommandError, PublishError, RequestError, TokenError};
 use crate::queue::own;
@@ -346,6 +347,11 @@ impl State {
                     }
                     error => self.calling.fail_all(&error, woken),
                 }
+            } else if let Some(reason) = self.subscriptions.refusal(&topic.filter) {
+                let topic = self.calling.topic.take();
+                self.leave(topic, woken);
+                let error = rejected(vec![reason], AckProperties::default());
+                self.calling.fail_all(&error, woken);
             } else if topic.basis != basis {
                 let topic = self.calling.topic.take();
                 let former = mem::replace(&mut self.calling.former, topic);
