@@ -50,24 +50,44 @@ pub(crate) fn encode(packet: &Packet, version: Version) -> Result<Bytes, EncodeE
     Ok(out.copy_to_bytes(out.remaining()))
 }
 
-/// Does the same for a message.
+/// Returns an empty buffer with room for so many bytes, at least 5, where others lay before.
+pub(crate) fn used(room: usize) -> TxBuf {
+    let (mut out, header) = (TxBuf::new(), PublishHeader::default());
+    while out.len() < room {
+        let left = room - out.len();
+        let payload = vec![0xEE; if left < 130 { left - 5 } else { 100 }];
+        let other = Publish::new(topic("t"), payload);
+        codec::encode_publish(&other, &header, Version::V311, &mut out).unwrap();
+    }
+    out.shrink();
+    assert_eq!(out.capacity(), room);
+    out.advance(room);
+    out
+}
+
+/// Does the same for a message, which is written in another way where the buffer need not grow.
 pub(crate) fn encode_publish(
     publish: &Publish,
     header: &PublishHeader,
     version: Version,
 ) -> Result<Bytes, EncodeError> {
-    let mut out = TxBuf::new();
+    let (mut out, mut used) = (TxBuf::new(), used(4000));
     let result = codec::encode_publish(publish, header, version, &mut out);
     let predicted = codec::publish_len(publish, header, version);
-    match result {
+    match &result {
         Ok(()) => assert_eq!(predicted, Ok(out.len()), "{publish:?}"),
         Err(error) => {
             assert_eq!(predicted, Err(error.clone()), "{publish:?}");
             assert!(out.is_empty(), "something was written before {error:?}");
-            return Err(error);
+            assert_eq!(codec::encode_publish(publish, header, version, &mut used), result);
+            assert!(used.is_empty(), "something was written before {error:?}");
+            return Err(error.clone());
         }
     }
-    Ok(out.copy_to_bytes(out.remaining()))
+    let written = out.copy_to_bytes(out.remaining());
+    codec::encode_publish(publish, header, version, &mut used).unwrap();
+    assert_eq!(used.copy_to_bytes(used.remaining()), written, "{publish:?}");
+    Ok(written)
 }
 
 /// Expects that a packet is refused for that cause, with that reason code, at the `^`.

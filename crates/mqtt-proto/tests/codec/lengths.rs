@@ -3,7 +3,8 @@
 use bytes::{Buf, Bytes, BytesMut};
 use mqtt_proto::{
     Ack, DecodeCause, Packet, PacketType, Publish, QoS, ReasonCode, Text, TxBuf, Version,
-    Version::*, codec,
+    Version::*,
+    codec::{self, PublishHeader},
 };
 
 use crate::hex::{self, decode_bytes, encode, hex, id, refused_at, show, topic, variable};
@@ -465,8 +466,7 @@ fn publish_with_properties_of_every_length() {
             let text = "x".repeat(len);
             let mut publish = Publish::new(topic("t"), payload.clone()).qos(qos);
             publish.properties.edit().content_type = Some(Text::new(text.as_str()).unwrap());
-            let header =
-                codec::PublishHeader { packet_id: Some(id(9)), ..codec::PublishHeader::default() };
+            let header = PublishHeader { packet_id: Some(id(9)), ..PublishHeader::default() };
             let mut out = TxBuf::new();
             // Behind another packet, as in a stream.
             codec::encode(&Packet::PingReq, Version::V5, &mut out).unwrap();
@@ -476,6 +476,62 @@ fn publish_with_properties_of_every_length() {
             let written = out.copy_to_bytes(out.remaining());
             assert_eq!((written.len() - 2, size), (expected.len(), expected.len()), "{len}");
             assert!(written[2..] == expected, "{len}");
+        }
+    }
+}
+
+// Where the length of the packet begins to take a byte more, and what is not there without a Packet Identifier or
+// in MQTT 3: it is written all the same, and then overwritten.
+// covers: v5 MQTT-1.5.5-1, v5 MQTT-2.2.1-2, v3 MQTT-2.3.1-5
+#[test]
+fn publish_without_properties_of_every_length() {
+    let header = PublishHeader { packet_id: Some(id(0x1234)), ..PublishHeader::default() };
+    let lengths = [1, 15, 16, 31, 32, 33, 64, 65, 100].into_iter();
+    let lengths = lengths.flat_map(|topic| (0..140).map(move |payload| (topic, payload)));
+    for (topic_len, payload) in lengths.chain((14_000..14_450).map(|topic| (topic, 2000))) {
+        for (version, qos) in VERSIONS_AND_QOS {
+            let name = "t".repeat(topic_len);
+            let publish = Publish::new(topic(&name), vec![7; payload]).qos(qos);
+            let mut body = (topic_len as u16).to_be_bytes().to_vec();
+            body.extend(name.as_bytes());
+            body.extend(if qos == QoS::AtMostOnce { &[][..] } else { &[0x12, 0x34] });
+            body.extend(if version.is_v5() { &[0][..] } else { &[] });
+            body.extend(&publish.payload);
+            let mut expected = vec![0x30 | (qos as u8) << 1];
+            expected.extend(variable(body.len()));
+            expected.extend(&body);
+            let mut out = hex::used(expected.len() + 8);
+            codec::encode_publish(&publish, &header, version, &mut out).unwrap();
+            assert!(out.chunk() == expected, "{version}, {qos:?}, {topic_len}, {payload}");
+        }
+    }
+}
+
+const VERSIONS_AND_QOS: [(Version, QoS); 5] = [
+    (V311, QoS::AtMostOnce),
+    (V311, QoS::AtLeastOnce),
+    (V5, QoS::AtMostOnce),
+    (V5, QoS::AtLeastOnce),
+    (V5, QoS::ExactlyOnce),
+];
+
+// A buffer that has as much room as a packet takes, and a little less or more.
+#[test]
+fn publish_at_the_end_of_a_buffer() {
+    for (version, qos) in VERSIONS_AND_QOS {
+        let header = PublishHeader { packet_id: Some(id(9)), ..PublishHeader::default() };
+        let mut publish = Publish::new(topic("a/b"), "").qos(qos);
+        for properties in [false, version.is_v5()] {
+            if properties {
+                publish.properties.edit().payload_format_indicator = Some(true);
+            }
+            let mut out = TxBuf::new();
+            codec::encode_publish(&publish, &header, version, &mut out).unwrap();
+            for room in 5..out.len() + 12 {
+                let mut used = hex::used(room);
+                codec::encode_publish(&publish, &header, version, &mut used).unwrap();
+                assert_eq!(used.chunk(), out.chunk(), "{version}, {qos:?}, {room}");
+            }
         }
     }
 }
