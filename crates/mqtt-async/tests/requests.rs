@@ -171,3 +171,27 @@ fn a_stream_that_is_gone_is_not_asked_for_again() {
     bench.settle();
     assert_eq!((subscribed(&bench, "a"), unsubscribed(&bench, "a")), (0, 1));
 }
+
+#[test]
+fn a_late_refusal_of_what_nobody_wants_any_more_is_not_told() {
+    for version in PRESENT {
+        let mut bench = Bench::connected(lasting(version));
+        let client = bench.client().clone();
+        for name in ["a", "b"] {
+            bench.done(client.subscribe(name, QoS::AtLeastOnce).unwrap()).unwrap();
+        }
+        bench.server.script(|script| {
+            script.forget = true;
+            script.hold_grants = true;
+            script.reject_filters = Some(ReasonCode::UNSPECIFIED_ERROR);
+        });
+        reconnect(&mut bench);
+        drop(client.unsubscribe("a").unwrap());
+        bench.settle();
+        bench.server.script(|script| script.hold_grants = false);
+        bench.settle();
+        let refused = client.status().not_resubscribed;
+        let refused: Vec<_> = refused.iter().map(|(filter, _)| filter.as_str()).collect();
+        assert_eq!(refused, ["b"], "{version}");
+    }
+}

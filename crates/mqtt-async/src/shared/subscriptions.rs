@@ -198,9 +198,10 @@ impl Subscriptions {
         let user_properties = subscribe.user_properties;
         let user_properties = (!user_properties.is_empty()).then(|| Arc::new(user_properties));
         for (subscription, reason) in subscribe.subscriptions.into_iter().zip(reasons) {
+            let wanted = !unwanted.contains(&subscription.filter);
             if anew {
-                self.note(subscription.filter, *reason);
-            } else if !reason.is_error() && !unwanted.contains(&subscription.filter) {
+                self.note(subscription.filter, *reason, wanted);
+            } else if !reason.is_error() && wanted {
                 self.keep(Kept {
                     subscription,
                     identifier: subscribe.subscription_identifier,
@@ -228,21 +229,22 @@ impl Subscriptions {
     /// A request came to nothing.
     pub(super) fn failed(&mut self, token: Token) {
         if let Some(Request::Renew(asked)) = self.take(token) {
-            self.note_failure(asked.subscribe);
+            self.note_failure(asked);
         }
     }
 
     /// What was asked for anew has its answer.
-    fn note(&mut self, filter: TopicFilter, reason: ReasonCode) {
-        if reason.is_error() {
+    fn note(&mut self, filter: TopicFilter, reason: ReasonCode, wanted: bool) {
+        if reason.is_error() && wanted {
             self.refused.push((filter.clone(), reason));
         }
         self.renewed.push((filter, reason));
     }
 
-    fn note_failure(&mut self, subscribe: Subscribe) {
-        for subscription in subscribe.subscriptions {
-            self.note(subscription.filter, ReasonCode::UNSPECIFIED_ERROR);
+    fn note_failure(&mut self, asked: Asked) {
+        for Subscription { filter, .. } in asked.subscribe.subscriptions {
+            let wanted = !asked.unwanted.contains(&filter);
+            self.note(filter, ReasonCode::UNSPECIFIED_ERROR, wanted);
         }
     }
 
@@ -347,7 +349,7 @@ impl Subscriptions {
                     self.to_renew.push_front(subscribe);
                     break;
                 }
-                Err(_) => self.note_failure(subscribe),
+                Err(_) => self.note_failure(Asked::new(subscribe)),
             }
         }
     }
