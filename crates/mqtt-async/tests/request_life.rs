@@ -325,3 +325,22 @@ fn a_long_silence_before_a_request_does_not_count_for_it() {
     let fields = seen[2].properties.get().unwrap();
     assert_eq!(fields.message_expiry_interval, Some(77));
 }
+
+#[test]
+fn a_refused_response_topic_ends_requests_also_while_the_client_drains() {
+    for version in PRESENT {
+        let mut bench = Bench::connected(lasting(version));
+        bench.server.script(|script| {
+            script.reject_filters = Some(ReasonCode::UNSPECIFIED_ERROR);
+            script.hold_grants = true;
+        });
+        let requesting = request(&bench, "?");
+        bench.settle();
+        let drained = bench.client().drain();
+        bench.server.script(|script| script.hold_grants = false);
+        let result = bench.done(requesting);
+        assert!(matches!(result, Err(RequestError::Refused(_))), "{version}: {result:?}");
+        assert!(requests(&bench).is_empty(), "{version}: nobody would hear the response");
+        bench.done(drained).unwrap();
+    }
+}

@@ -332,9 +332,7 @@ impl State {
             information: self.calling.information.clone(),
             in_topic: self.calling.in_topic || !version.is_v5(),
         };
-        if let Some(topic) = &self.calling.topic
-            && !self.is_closing()
-        {
+        if let Some(topic) = &self.calling.topic {
             let ended = self.router.stream(topic.stream).filter(|listener| listener.has_ended());
             if let Some(listener) = ended {
                 let error = listener.error().cloned().unwrap_or(TokenError::Closed);
@@ -342,7 +340,7 @@ impl State {
                 self.leave(topic, woken);
                 match error {
                     // Nobody else makes it anew, and responses to what is under way still come.
-                    TokenError::SubscriptionLost => {
+                    TokenError::SubscriptionLost if !self.is_closing() => {
                         self.subscribe_to_responses(basis.clone(), woken);
                     }
                     error => self.calling.fail_all(&error, woken),
@@ -352,7 +350,7 @@ impl State {
                 self.leave(topic, woken);
                 let error = rejected(vec![reason], AckProperties::default());
                 self.calling.fail_all(&error, woken);
-            } else if topic.basis != basis {
+            } else if topic.basis != basis && !self.is_closing() {
                 let topic = self.calling.topic.take();
                 let former = mem::replace(&mut self.calling.former, topic);
                 self.leave(former, woken);
