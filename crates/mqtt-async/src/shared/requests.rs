@@ -332,7 +332,11 @@ impl State {
             information: self.calling.information.clone(),
             in_topic: self.calling.in_topic || !version.is_v5(),
         };
-        if let Some(topic) = &self.calling.topic {
+        // Who ends the client now does not wait for responses.
+        if let Some(topic) = &self.calling.topic
+            && self.close <= Close::WhenIdle
+            && self.end.is_none()
+        {
             let ended = self.router.stream(topic.stream).filter(|listener| listener.has_ended());
             if let Some(listener) = ended {
                 let error = listener.error().cloned().unwrap_or(TokenError::Closed);

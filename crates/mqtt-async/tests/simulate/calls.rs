@@ -163,7 +163,12 @@ impl Calls {
                     *error == CommandError::Full || (*error == CommandError::Closed && over);
                 caused && !call.arrived
             }
-            Err(RequestError::Refused(error)) => matches!(error, TokenError::Rejected(_)),
+            Err(RequestError::Refused(error)) => match error {
+                TokenError::Rejected(_) => true,
+                // Nothing is subscribed to anew by a client that ends.
+                TokenError::SubscriptionLost => call.lost && ends.closed,
+                _ => false,
+            },
             Err(RequestError::NotDelivered(error)) => match error {
                 TokenError::Rejected(_) => call.arrived,
                 TokenError::Failed(Failure::SessionLost) => {
