@@ -66,8 +66,11 @@ impl Queue {
             && message.publish.dup()
             && let Some(index) = self.former_of(&message.publish)
         {
-            // It stays where it stands: what came behind it comes again as well, and not all at once.
-            self.replace(index, message);
+            // It stays where it stands: what came behind it comes again as well, and not all at once. Only the last
+            // one can be acknowledged, and what a dropped stream has left may be older.
+            if self.messages.get(index).is_some_and(|known| known.ack < message.ack) {
+                self.replace(index, message);
+            }
             return;
         }
         let size = message.publish.wire_len();

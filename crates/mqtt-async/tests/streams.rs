@@ -511,3 +511,23 @@ fn what_one_stream_has_taken_is_not_left_by_another_after_a_lost_session() {
         assert!(bench.messages(&mut rest).is_empty(), "{version}: it would be the second time");
     }
 }
+
+// On MQTT 3.1, what waits stays over a reconnect, and comes again. The server never heard of a message whose newest
+// copy had to give way to an older one.
+#[test]
+fn an_old_copy_of_a_dropped_stream_does_not_replace_the_one_that_can_be_acknowledged() {
+    let mut bench = Bench::connected(lasting(Version::V31));
+    push(&bench, "t", "it", QoS::AtLeastOnce);
+    bench.settle();
+    // One copy waits for `messages`, the next one for a stream, and the last one for `messages` again.
+    let stream = listen(&mut bench, "t");
+    reconnect(&mut bench);
+    let client = bench.client().clone();
+    bench.done(client.unsubscribe("t").unwrap()).unwrap();
+    reconnect(&mut bench);
+    assert_eq!(client.status().inbound, 2);
+    drop(stream);
+    let mut messages = client.messages();
+    assert_eq!(bench.messages(&mut messages), ["it"]);
+    assert_eq!(acked(&bench), 1);
+}

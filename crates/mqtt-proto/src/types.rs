@@ -127,8 +127,8 @@ impl Token {
 /// Names one inbound message that waits to be acknowledged by [`Session::ack`](crate::Session::ack).
 ///
 /// It holds what the acknowledgement needs and is inert once it has been used, or once the exchange
-/// that it names is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// that it names is gone. Of two of the same QoS, the one of the later message is greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AckId(pub(crate) NonZeroU64);
 
 /// Names a SUBSCRIBE or UNSUBSCRIBE that waits for the server's answer.
