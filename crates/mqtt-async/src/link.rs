@@ -87,11 +87,6 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
         Poll::Ready(Ok(()))
     }
 
-    /// Tells whether nothing is left to be written or flushed.
-    pub(crate) fn is_written(&self) -> bool {
-        self.out.is_empty() && !self.unflushed
-    }
-
     /// Reads once and adds it to the input; 0 is the end.
     ///
     /// The buffer grows by what has come, whatever a packet claims to be long: see [`room`](Link::room).

@@ -80,7 +80,7 @@ pub(crate) struct State {
     pub(crate) observers: Wakers,
     /// The driver, while it sleeps.
     driver: Option<Waker>,
-    /// Whether anything but the connection has changed this since the driver last looked: a command, the store.
+    /// Whether a command came since the driver last looked.
     dirty: bool,
     /// Whether a message was refused because there was no room, and there was none since.
     pub(crate) full: bool,
@@ -275,11 +275,6 @@ impl Shared {
         drop(state);
         drop(replaced);
         true
-    }
-
-    /// Tells whether anything but the connection has changed the state since the driver last looked.
-    pub(crate) fn is_dirty(&self) -> bool {
-        self.lock().dirty
     }
 
     /// Returns what time it is.
@@ -503,8 +498,6 @@ impl State {
     /// What the store was given up to that is durable.
     pub(crate) fn stored(&mut self, upto: StoreSeq, woken: &mut Vec<Waker>) {
         self.session.handle_stored(upto);
-        // What waited for it may leave.
-        self.dirty = true;
         if mem::take(&mut self.store_watched) {
             self.observers.take(woken);
         }

@@ -39,22 +39,6 @@ pub(super) struct Running<Io> {
     give_up: Option<Instant>,
     /// How many messages came in during this poll of the driver.
     arrived: usize,
-    /// What there is to wait for, if nothing has happened since the last look at the session.
-    rest: Option<Rest>,
-}
-
-/// What a connection waits for that has nothing to do.
-#[derive(Clone, Copy)]
-struct Rest {
-    /// Whether for the transport to have something to read.
-    read: bool,
-    deadline: Option<Instant>,
-}
-
-impl Rest {
-    fn flow(self) -> Flow {
-        self.deadline.map_or(Flow::Sleep, Flow::SleepUntil)
-    }
 }
 
 impl<Io> Running<Io> {
@@ -70,7 +54,6 @@ impl<Io> Running<Io> {
             looked: false,
             give_up: None,
             arrived: 0,
-            rest: None,
         }
     }
 
@@ -103,15 +86,6 @@ impl<C: Connector, T: Timer> Driver<C, T> {
     /// One round: lock and let the session work; write; read.
     pub(super) fn run(&mut self, mut running: Running<C::Io>, cx: &mut Context<'_>) -> Flow {
         let now = self.timer.now();
-        if let Some(rest) = running.rest.filter(|rest| self.rests(*rest, now)) {
-            // Most often it is the transport that has woken the driver: the session need not be asked for that.
-            if rest.read && running.read(cx) {
-                running.rest = None;
-            }
-            let flow = running.rest.map_or(Flow::Again, Rest::flow);
-            self.stage = Stage::Running(running);
-            return flow;
-        }
         if let Err(error) = self.converse(&mut running, now, cx) {
             return self.refuse(running, error, now);
         }
@@ -145,20 +119,14 @@ impl<C: Connector, T: Timer> Driver<C, T> {
         let closing_by = now.checked_add(self.limits.close_timeout);
         let moved = running.write(cx, closing_by) | (read && running.read(cx));
         let again = again | moved | running.looked | running.is_due();
-        let rest = Rest { read, deadline: deadline.into_iter().chain(running.give_up).min() };
-        running.rest = (!again && running.is_quiet()).then_some(rest);
+        let deadline = deadline.into_iter().chain(running.give_up).min();
         self.stage = Stage::Running(running);
-        match again {
-            true if crowded => Flow::Yield,
-            true => Flow::Again,
-            false => rest.flow(),
+        match deadline {
+            _ if again && crowded => Flow::Yield,
+            _ if again => Flow::Again,
+            Some(deadline) => Flow::SleepUntil(deadline),
+            None => Flow::Sleep,
         }
-    }
-
-    /// Tells whether a connection still has nothing to do but what it waits for.
-    fn rests(&self, rest: Rest, now: Instant) -> bool {
-        let mut deadlines = rest.deadline.into_iter().chain(self.look_by);
-        deadlines.all(|at| now < at) && !self.shared.is_dirty()
     }
 
     /// Lets the session handle what was read, the time and the commands, and say what to send.
@@ -251,11 +219,6 @@ impl<C: Connector, T: Timer> Driver<C, T> {
 }
 
 impl<Io: AsyncRead + AsyncWrite + Unpin> Running<Io> {
-    /// Tells whether only the session, the time or something to read can give it something to do.
-    fn is_quiet(&self) -> bool {
-        self.link.is_written() && self.dialogue.is_none() && self.broken.is_none()
-    }
-
     /// Writes what there is; tells whether there may be more to do at once.
     fn write(&mut self, cx: &mut Context<'_>, closing_by: Option<Instant>) -> bool {
         if self.broken.is_some() {
