@@ -98,6 +98,14 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
+    /// Tells that the connection is lost and made again; what ends the command is told at its end. It is said before
+    /// there is a connection, which may be lost at once.
+    pub(crate) fn tell(&self, quiet: bool) {
+        if !quiet {
+            smol::spawn(tell(self.client.events())).detach();
+        }
+    }
+
     /// Connects, and insists on the first attempt: a wrong host is an error now, not in an hour.
     pub(crate) async fn connect(self) -> Result<Session, Failure> {
         let Prepared { client, driver } = self;
@@ -108,13 +116,6 @@ impl Prepared {
 }
 
 impl Session {
-    /// Tells from now on that the connection is lost and made again; what ends the command is told at its end.
-    pub(crate) fn tell(&self, quiet: bool) {
-        if !quiet {
-            smol::spawn(tell(self.client.events())).detach();
-        }
-    }
-
     /// Sends a message, and waits if there is no room for it.
     // Of the whole session, not of its client: a block that has only that would drop the driver.
     pub(crate) async fn accept(&self, mut publish: Publish) -> Result<Publishing, Failure> {
@@ -148,13 +149,15 @@ impl Session {
 }
 
 async fn tell(mut events: Events) {
+    let mut was_connected = false;
     while let Some(event) = events.next().await {
         match event {
             Event::Disconnected { error, retry_in: Some(_) } => {
                 let lost = Failure::new(Kind::Connection, error);
                 anstream::eprintln!("mqtt: {lost}; trying again");
             }
-            Event::Connected(_) => anstream::eprintln!("mqtt: connected again"),
+            Event::Connected(_) if was_connected => anstream::eprintln!("mqtt: connected again"),
+            Event::Connected(_) => was_connected = true,
             Event::Resubscribed { results } => {
                 for (filter, reason) in results.iter().filter(|(_, reason)| reason.is_error()) {
                     anstream::eprintln!("mqtt: no messages of {filter} any more: {reason}");

@@ -61,9 +61,10 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     args.properties.put(&mut publish)?;
     let mut interrupts = Interrupts::new()?;
     let config = args.connection.config()?;
-    let connecting = args.connection.prepare(config)?.connect();
+    let prepared = args.connection.prepare(config)?;
+    prepared.tell(args.connection.quiet);
+    let connecting = prepared.connect();
     let session = interrupts.unless(connecting).await.ok_or_else(Failure::interrupted)??;
-    session.tell(args.connection.quiet);
     let accepted = Cell::new(0);
     let work = async {
         if args.lines {

@@ -72,9 +72,9 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let responder = prepared.client.respond(&*args.topic, handler)?.concurrency(args.concurrency);
     let mut responder = pin!(responder);
     let others = ignore(prepared.client.messages(), quiet);
+    prepared.tell(quiet);
     let Some(session) = interrupts.unless(prepared.connect()).await else { return Ok(()) };
     let session = session?;
-    session.tell(quiet);
     let answering = future::or(&mut responder, others);
     let result = interrupts.unless(answering).await.unwrap_or(Ok(()));
     // Before the responder is dropped: what it has not answered stays unacknowledged, for another one.

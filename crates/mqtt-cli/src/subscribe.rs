@@ -74,9 +74,9 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         subscription: prepared.client.listen_with(subscribe, Inbound::default())?,
         others: prepared.client.messages(),
     };
+    prepared.tell(args.connection.quiet);
     let Some(session) = interrupts.unless(prepared.connect()).await else { return Ok(()) };
     let session = session?;
-    session.tell(args.connection.quiet);
     let result = match interrupts.unless(args.print(&mut messages)).await {
         Some(result) => result,
         // That is how it is meant to end, unless it was to wait for something.
